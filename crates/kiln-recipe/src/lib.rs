@@ -1,1 +1,8 @@
-//! kiln-recipe
+//! Family files → [`Family`]: parsing, combination rules, image names.
+
+mod model;
+mod name;
+
+pub use model::*;
+pub use name::{ImageName, NamePattern};
+pub use pep508_rs;
