@@ -1,0 +1,152 @@
+//! Image layouts: `oci-layout` and `index.json` (image-spec, image-layout.md).
+
+use oci_spec::image::{self as oci, ANNOTATION_REF_NAME, SCHEMA_VERSION};
+
+use crate::{
+    descriptor::{ManifestDescriptor, digest_of},
+    document::{Child, DocumentError, parse, to_bytes},
+};
+
+/// The content of the file `oci-layout`.
+pub const OCI_LAYOUT_FILE: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// The `index.json` of a layout. What other tools wrote into it stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    index: oci::ImageIndex,
+}
+
+/// One name of a layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayoutEntry {
+    /// The name.
+    pub name: String,
+    /// What it names.
+    pub manifest: ManifestDescriptor,
+}
+
+/// Why a layout cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// The index cannot be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The name is not one that the image specification allows.
+    #[error(
+        "`{0}` is not a name for an image: use letters, digits, and single `-`, `.`, `_`, `:`, \
+         `@`, `+` or `/` between them"
+    )]
+    Name(String),
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Layout {
+    /// A layout without images.
+    pub fn new() -> Self {
+        #[expect(clippy::expect_used, reason = "every required field is set")]
+        let index = oci::ImageIndexBuilder::default()
+            .schema_version(SCHEMA_VERSION)
+            .media_type(oci::MediaType::ImageIndex)
+            .manifests(Vec::new())
+            .build()
+            .expect("a complete index");
+        Self { index }
+    }
+
+    /// Reads an `index.json`.
+    pub fn parse(bytes: &[u8]) -> Result<Self, LayoutError> {
+        Ok(Self {
+            index: parse("image index", bytes)?,
+        })
+    }
+
+    /// The bytes of `index.json`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        to_bytes(&self.index)
+    }
+
+    /// The named images and indexes, in the order of the file.
+    pub fn entries(&self) -> impl Iterator<Item = LayoutEntry> + '_ {
+        self.index.manifests().iter().filter_map(|descriptor| {
+            Some(LayoutEntry {
+                name: ref_name(descriptor)?.to_owned(),
+                manifest: ManifestDescriptor::from_oci(descriptor)?,
+            })
+        })
+    }
+
+    /// What this name names.
+    pub fn find(&self, name: &str) -> Option<ManifestDescriptor> {
+        self.entries()
+            .find(|entry| entry.name == name)
+            .map(|entry| entry.manifest)
+    }
+
+    /// Everything that the index refers to, named or not.
+    pub fn children(&self) -> Vec<Child> {
+        let child = |descriptor: &oci::Descriptor| {
+            Some(Child {
+                digest: digest_of(descriptor)?,
+                size: descriptor.size(),
+                media_type: descriptor.media_type().to_string(),
+            })
+        };
+        self.index.manifests().iter().filter_map(child).collect()
+    }
+
+    /// Gives `manifest` this name, taking it from another that has it.
+    pub fn set(&mut self, name: &str, manifest: &ManifestDescriptor) -> Result<(), LayoutError> {
+        check_name(name)?;
+        let mut descriptor = manifest.to_oci();
+        descriptor.set_annotations(Some(
+            [(ANNOTATION_REF_NAME.to_owned(), name.to_owned())].into(),
+        ));
+        let mut manifests = self.index.manifests().clone();
+        let position = manifests
+            .iter()
+            .position(|other| ref_name(other) == Some(name));
+        manifests.retain(|other| ref_name(other) != Some(name));
+        manifests.insert(position.unwrap_or(manifests.len()), descriptor);
+        self.index.set_manifests(manifests);
+        Ok(())
+    }
+
+    /// Forgets a name. Whether it was there.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let mut manifests = self.index.manifests().clone();
+        let before = manifests.len();
+        manifests.retain(|descriptor| ref_name(descriptor) != Some(name));
+        let found = manifests.len() < before;
+        self.index.set_manifests(manifests);
+        found
+    }
+}
+
+fn ref_name(descriptor: &oci::Descriptor) -> Option<&str> {
+    descriptor
+        .annotations()
+        .as_ref()?
+        .get(ANNOTATION_REF_NAME)
+        .map(String::as_str)
+}
+
+/// Whether `name` may stand in `org.opencontainers.image.ref.name` (image-spec, annotations.md):
+/// `component ("/" component)*`, where a component is alphanumeric with single separators
+/// `-._:@+` or `--` between.
+pub fn check_name(name: &str) -> Result<(), LayoutError> {
+    let component = |part: &str| {
+        part.replace("--", "-")
+            .split(['-', '.', '_', ':', '@', '+'])
+            .all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    };
+    if name.len() <= 255 && name.split('/').all(component) {
+        Ok(())
+    } else {
+        Err(LayoutError::Name(name.chars().take(300).collect()))
+    }
+}
