@@ -12,9 +12,27 @@
 //!   valid gzip file.
 //! - **diff ID**: the digest of the uncompressed tar stream.
 
+mod batch;
+mod buffer;
+mod deflate;
 mod entry;
+mod gzip;
+mod hardlinks;
+mod inflate;
+mod merge;
+mod pack;
+mod parents;
+mod schedule;
+mod tar;
+mod validate;
+mod write;
 
 pub use entry::{Entry, EntryKind, EntryPath, EntryPathError, Payload, REPRODUCIBLE_MTIME};
+pub use inflate::CorruptPayload;
+pub use merge::{Contribution, Difference, MergeError, merge};
+pub use parents::{DirectoryMetadata, OwnedTree, ParentPolicy};
+pub use validate::InvalidEntry;
+pub use write::{Compression, LayerError, LayerOptions, LayerSummary, write_layer};
 
 /// The version of the layer format. Part of every action key: whatever changes the bytes of a
 /// layer must change it.

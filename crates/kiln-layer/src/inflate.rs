@@ -1,0 +1,148 @@
+//! Inflating the payloads of archives, and believing nothing that the archive says.
+//!
+//! A copied payload must be *exactly* one DEFLATE stream of the stated length and CRC-32: bytes
+//! after its end would shift everything that follows in the layer.
+
+use flate2::{Decompress, FlushDecompress, Status};
+use memchr::memmem;
+
+use crate::gzip;
+
+/// How a payload differs from what its archive states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CorruptPayload {
+    /// The compressed bytes are no DEFLATE stream, or more or fewer bytes come out than stated,
+    /// or their CRC-32 is another.
+    #[error("the compressed bytes do not give the stated length and CRC-32")]
+    Mismatch,
+    /// Something follows the end of the DEFLATE stream.
+    #[error("bytes follow the end of the compressed bytes")]
+    TrailingBytes,
+    /// More compressed bytes than any encoder needs for this length.
+    #[error("the compressed bytes are far longer than their content can explain")]
+    Overlong,
+}
+
+/// Whether an encoder could need `compressed` bytes for `size` bytes. Stored blocks cost 5 bytes
+/// each; an eighth allows for blocks of 40 bytes, far below what encoders make.
+pub(crate) fn check_length(compressed: usize, size: u64) -> Result<(), CorruptPayload> {
+    if compressed as u64 > size + size / 8 + 1024 {
+        return Err(CorruptPayload::Overlong);
+    }
+    Ok(())
+}
+
+/// Inflates a whole gzip member into `out`, which has exactly its stated length.
+///
+/// libdeflate (half again as fast as zlib-rs) verifies the trailer that stands where the DEFLATE
+/// stream *ends*, but does not tell where that was. If it ended early, the member would hold
+/// the eight bytes of the trailer at that place too. So a member in which the trailer occurs
+/// once, at its end, ends there; the rare others are measured with zlib-rs.
+pub(crate) fn inflate_member(
+    decompressor: &mut libdeflater::Decompressor,
+    member: &[u8],
+    out: &mut [u8],
+) -> Result<(), CorruptPayload> {
+    match decompressor.gzip_decompress(member, out) {
+        Ok(length) if length == out.len() => {}
+        _ => return Err(CorruptPayload::Mismatch),
+    }
+    let body = &member[gzip::HEADER.len()..];
+    let Some((stream, trailer)) = body.split_last_chunk::<8>() else {
+        return Err(CorruptPayload::Mismatch);
+    };
+    if memmem::find(&body[..body.len() - 1], trailer).is_some() {
+        let [c0, c1, c2, c3, ..] = *trailer;
+        let crc32 = u32::from_le_bytes([c0, c1, c2, c3]);
+        Inflater::new(stream, crc32, out.len() as u64).fill(out)?;
+    }
+    Ok(())
+}
+
+/// Inflates one payload piece by piece.
+pub(crate) struct Inflater<'a> {
+    stream: &'a [u8],
+    state: Decompress,
+    ended: bool,
+    crc: crc32fast::Hasher,
+    crc32: u32,
+    size: u64,
+}
+
+impl<'a> Inflater<'a> {
+    pub(crate) fn new(stream: &'a [u8], crc32: u32, size: u64) -> Self {
+        Self {
+            stream,
+            state: Decompress::new(false),
+            ended: false,
+            crc: crc32fast::Hasher::new(),
+            crc32,
+            size,
+        }
+    }
+
+    /// How many bytes are still to come.
+    pub(crate) fn remaining(&self) -> u64 {
+        self.size - self.state.total_out().min(self.size)
+    }
+
+    /// Fills `out`, which must not be longer than what remains, and gives the compressed bytes
+    /// that were read for it. With the last byte, everything is verified.
+    pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<&'a [u8], CorruptPayload> {
+        let start = self.position();
+        let last = out.len() as u64 == self.remaining();
+        let mut filled = 0;
+        while filled < out.len() {
+            filled += self.step(&mut out[filled..])?;
+        }
+        self.crc.update(out);
+        if last {
+            self.verify()?;
+        }
+        Ok(&self.stream[start..self.position()])
+    }
+
+    fn verify(&mut self) -> Result<(), CorruptPayload> {
+        // The mark of the end may still be unread; it must bring no more bytes.
+        while !self.ended {
+            if self.step(&mut [0])? > 0 {
+                return Err(CorruptPayload::Mismatch);
+            }
+        }
+        if self.position() != self.stream.len() {
+            return Err(CorruptPayload::TrailingBytes);
+        }
+        if self.crc.clone().finalize() != self.crc32 {
+            return Err(CorruptPayload::Mismatch);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, out: &mut [u8]) -> Result<usize, CorruptPayload> {
+        let before = (self.state.total_in(), self.state.total_out());
+        let status = self
+            .state
+            .decompress(&self.stream[self.position()..], out, FlushDecompress::None)
+            .map_err(|_| CorruptPayload::Mismatch)?;
+        let after = (self.state.total_in(), self.state.total_out());
+        let stuck = self.ended || (before == after && status != Status::StreamEnd);
+        self.ended = status == Status::StreamEnd;
+        if stuck {
+            return Err(CorruptPayload::Mismatch);
+        }
+        Ok(saturating_usize(after.1 - before.1))
+    }
+
+    fn position(&self) -> usize {
+        saturating_usize(self.state.total_in())
+    }
+}
+
+fn saturating_usize(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// Verifies a payload of no bytes, which has no member in the layer.
+pub(crate) fn check_empty(stream: &[u8], crc32: u32) -> Result<(), CorruptPayload> {
+    Inflater::new(stream, crc32, 0).fill(&mut []).map(|_| ())
+}

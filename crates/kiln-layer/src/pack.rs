@@ -1,0 +1,277 @@
+//! Packing one piece: the bytes that it adds to the tar stream and to the blob.
+
+use std::ops::Deref;
+
+use crate::batch::{Batch, CHUNK, Piece};
+use crate::buffer::Buffer;
+use crate::inflate::{CorruptPayload, Inflater, check_empty, check_length, inflate_member};
+use crate::tar::{self, padding, write_header};
+use crate::write::{Compression, LayerError};
+use crate::{Entry, EntryKind, Payload, gzip};
+
+/// The level of libdeflate for plain payloads in gzip form; see the crate's documentation.
+const GZIP_LEVEL: i32 = 5;
+
+/// The level of zstd.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Bytes of a packed piece: made here, or a view of an archive.
+pub(crate) enum Part<'a> {
+    Owned(Buffer),
+    Borrowed(&'a [u8]),
+}
+
+impl Deref for Part<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Owned(buffer) => buffer,
+            Self::Borrowed(bytes) => bytes,
+        }
+    }
+}
+
+impl Part<'_> {
+    /// How much memory it holds.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::Owned(buffer) => buffer.capacity(),
+            Self::Borrowed(_) => 0,
+        }
+    }
+}
+
+/// A piece in both of its forms.
+pub(crate) struct Packed<'a> {
+    pub(crate) tar: Part<'a>,
+    pub(crate) blob: Part<'a>,
+    /// What must go back to the cutter.
+    pub(crate) inflater: Option<Box<Inflater<'a>>>,
+}
+
+/// One thread's compressors.
+pub(crate) struct Packer<'a> {
+    compression: Compression,
+    /// All entries, sorted, to find the targets of hard links.
+    entries: &'a [Entry],
+    inflate: libdeflater::Decompressor,
+    deflate: libdeflater::Compressor,
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+    scratch: Vec<u8>,
+}
+
+impl<'a> Packer<'a> {
+    pub(crate) fn new(compression: Compression, entries: &'a [Entry]) -> Self {
+        Self {
+            compression,
+            entries,
+            inflate: libdeflater::Decompressor::new(),
+            deflate: libdeflater::Compressor::new(
+                libdeflater::CompressionLvl::new(GZIP_LEVEL).unwrap_or_default(),
+            ),
+            zstd: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Packs `piece` into buffers that `spare` hands out.
+    pub(crate) fn pack(
+        &mut self,
+        piece: Piece<'a>,
+        mut spare: impl FnMut() -> Buffer,
+    ) -> Result<Packed<'a>, LayerError> {
+        if let Piece::Stream {
+            entry,
+            mut inflater,
+            size,
+        } = piece
+        {
+            let mut tar = spare();
+            let read = inflater
+                .fill(tar.grow(size))
+                .map_err(|reason| corrupt(entry, reason))?;
+            let blob = match self.compression {
+                Compression::Gzip => Part::Borrowed(read),
+                Compression::Zstd => Part::Owned(self.zstd_frames(&tar, spare())?),
+            };
+            let tar = Part::Owned(tar);
+            return Ok(Packed {
+                tar,
+                blob,
+                inflater: Some(inflater),
+            });
+        }
+        let mut blob = spare();
+        let tar = match piece {
+            Piece::Batch(batch) => {
+                let mut tar = spare();
+                self.batch(&batch, &mut tar, &mut blob)?;
+                Part::Owned(tar)
+            }
+            Piece::Whole {
+                entry,
+                stream,
+                crc32,
+                size,
+            } => {
+                let mut tar = spare();
+                self.copy_member(entry, (stream, crc32), tar.grow(size), &mut blob)?;
+                Part::Owned(tar)
+            }
+            Piece::Plain(data) => {
+                self.deflate_member(data, &mut blob)?;
+                Part::Borrowed(data)
+            }
+            Piece::Stream { .. } => Part::Borrowed(&[]),
+        };
+        if self.compression == Compression::Zstd {
+            // What copying left there was only needed to verify it.
+            blob.truncate(0);
+            blob = self.zstd_frames(&tar, blob)?;
+        }
+        Ok(Packed {
+            tar,
+            blob: Part::Owned(blob),
+            inflater: None,
+        })
+    }
+
+    fn batch(
+        &mut self,
+        batch: &Batch<'a>,
+        tar: &mut Buffer,
+        blob: &mut Buffer,
+    ) -> Result<(), LayerError> {
+        if let Some((crc32, size)) = batch.closes {
+            blob.extend(&gzip::trailer(crc32, size));
+        }
+        // Where the headers and padding begin that are not yet in a member.
+        let mut start = 0;
+        tar.grow(batch.padding).fill(0);
+        let small = batch.entries.len() - usize::from(batch.ends_with_large);
+        for (index, entry) in batch.entries.iter().enumerate() {
+            self.scratch.clear();
+            write_header(entry, self.target(entry), &mut self.scratch);
+            tar.extend(&self.scratch);
+            let EntryKind::File(payload) = &entry.kind else {
+                continue;
+            };
+            if let Payload::Deflated { data, size, .. } = payload {
+                check_length(data.len(), *size).map_err(|reason| corrupt(entry, reason))?;
+            }
+            if index >= small {
+                break;
+            }
+            match payload {
+                Payload::Deflated {
+                    data,
+                    crc32,
+                    size: 0,
+                } => {
+                    check_empty(data, *crc32).map_err(|reason| corrupt(entry, reason))?;
+                }
+                Payload::Deflated { data, crc32, size } => {
+                    self.headers_member(&tar[start..], blob);
+                    let size = usize::try_from(*size).unwrap_or(CHUNK);
+                    self.copy_member(entry, (data, *crc32), tar.grow(size), blob)?;
+                    start = tar.len();
+                }
+                Payload::Plain(data) if data.is_empty() => {}
+                Payload::Plain(data) => {
+                    self.headers_member(&tar[start..], blob);
+                    tar.extend(data);
+                    self.deflate_member(data, blob)?;
+                    start = tar.len();
+                }
+            }
+            tar.grow(padding(payload.size())).fill(0);
+        }
+        if batch.last {
+            tar.extend(&tar::END);
+        }
+        self.headers_member(&tar[start..], blob);
+        if batch.opens {
+            blob.extend(&gzip::HEADER);
+        }
+        Ok(())
+    }
+
+    fn target(&self, entry: &Entry) -> Option<&'a Entry> {
+        let EntryKind::Hardlink(target) = &entry.kind else {
+            return None;
+        };
+        let index = self
+            .entries
+            .binary_search_by(|entry| entry.path.cmp(target))
+            .ok()?;
+        self.entries.get(index)
+    }
+
+    fn headers_member(&mut self, headers: &[u8], blob: &mut Buffer) {
+        if self.compression == Compression::Gzip && !headers.is_empty() {
+            self.scratch.clear();
+            gzip::write_headers(headers, &mut self.scratch);
+            blob.extend(&self.scratch);
+        }
+    }
+
+    /// Appends a member around `stream` to `blob` and inflates it into `out`, verified.
+    fn copy_member(
+        &mut self,
+        entry: &Entry,
+        (stream, crc32): (&[u8], u32),
+        out: &mut [u8],
+        blob: &mut Buffer,
+    ) -> Result<(), LayerError> {
+        let start = blob.len();
+        blob.extend(&gzip::HEADER);
+        blob.extend(stream);
+        blob.extend(&gzip::trailer(crc32, out.len() as u64));
+        inflate_member(&mut self.inflate, &blob[start..], out)
+            .map_err(|reason| corrupt(entry, reason))
+    }
+
+    /// Appends a member with `data`, compressed, to `blob`.
+    fn deflate_member(&mut self, data: &[u8], blob: &mut Buffer) -> Result<(), LayerError> {
+        if self.compression == Compression::Zstd {
+            return Ok(());
+        }
+        blob.extend(&gzip::HEADER);
+        let start = blob.len();
+        let bound = self.deflate.deflate_compress_bound(data.len());
+        let length = self
+            .deflate
+            .deflate_compress(data, blob.grow(bound))
+            .map_err(|_| LayerError::Compressor)?;
+        blob.truncate(start + length);
+        blob.extend(&gzip::trailer(crc32fast::hash(data), data.len() as u64));
+        Ok(())
+    }
+
+    /// Appends frames of at most [`CHUNK`] bytes of content each to `blob`.
+    fn zstd_frames(&mut self, tar: &[u8], mut blob: Buffer) -> Result<Buffer, LayerError> {
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            none => none.insert(
+                zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|_| LayerError::Compressor)?,
+            ),
+        };
+        for chunk in tar.chunks(CHUNK) {
+            let start = blob.len();
+            let bound = zstd::zstd_safe::compress_bound(chunk.len());
+            let length = zstd
+                .compress_to_buffer(chunk, blob.grow(bound))
+                .map_err(|_| LayerError::Compressor)?;
+            blob.truncate(start + length);
+        }
+        Ok(blob)
+    }
+}
+
+fn corrupt(entry: &Entry, reason: CorruptPayload) -> LayerError {
+    LayerError::Corrupt {
+        path: entry.path.clone(),
+        source: reason,
+    }
+}

@@ -1,0 +1,239 @@
+//! Canonical tar headers: ustar, with PAX records only where ustar cannot say it.
+//!
+//! Source of the format: POSIX.1-2024, `pax`, "ustar Interchange Format" and "pax Extended
+//! Header". What POSIX leaves open is fixed here, because each choice shows in the diff ID:
+//!
+//! - A path of more than 100 bytes is split into `prefix` and `name` at the first slash that
+//!   leaves at most 100 bytes behind it; where no slash does (or the path is not ASCII) the
+//!   path stands in a `path` record and the header repeats what fits of its ASCII bytes.
+//! - Records are sorted by keyword. They are written as raw bytes even where a path is not
+//!   UTF-8: every reader that was tried takes them so, and GNU tar complains about the
+//!   `hdrcharset` record that POSIX has for this.
+//! - A directory's name ends in a slash. Symbolic links have mode 0777; whiteouts are empty
+//!   files of mode 0600 of root, at [`REPRODUCIBLE_MTIME`]. A hard link repeats the metadata of
+//!   its target: engines apply them to the shared inode once more.
+//! - Owners are numbers: `uname` and `gname` are empty. Device numbers are zero.
+
+use crate::{Entry, EntryKind, REPRODUCIBLE_MTIME};
+
+/// The unit of tar: headers are one block, payloads are padded to blocks.
+pub(crate) const BLOCK: usize = 512;
+
+/// Two zero blocks: the end of the archive.
+pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+
+/// What marks the removal of a path in the name of a file (image-spec, layer.md, "Whiteouts").
+pub(crate) const WHITEOUT_PREFIX: &[u8] = b".wh.";
+
+/// The PAX keyword of file capabilities, as GNU tar, libarchive and container engines know it.
+pub(crate) const CAPABILITY_RECORD: &[u8] = b"SCHILY.xattr.security.capability";
+
+/// The name of every header that holds records; it is never a path in the layer.
+const RECORDS_NAME: &[u8] = b"././@PaxHeader";
+
+const NAME: usize = 100;
+const PREFIX: usize = 155;
+/// The greatest values of the octal fields of 7 and of 11 digits.
+const MAX_SHORT: u64 = 0o777_7777;
+const MAX_LONG: u64 = 0o777_7777_7777;
+
+/// How many zeros follow a payload of `size` bytes.
+pub(crate) fn padding(size: u64) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "less than a block")]
+    let rest = (size % BLOCK as u64) as usize;
+    (BLOCK - rest) % BLOCK
+}
+
+/// Appends the header of `entry`. `target` is the entry that a hard link points to.
+pub(crate) fn write_header(entry: &Entry, target: Option<&Entry>, out: &mut Vec<u8>) {
+    let fields = Fields::of(entry, target.unwrap_or(entry));
+    let records = fields.records();
+    if !records.is_empty() {
+        write_block(
+            &Fields {
+                name: RECORDS_NAME.to_vec(),
+                kind: b'x',
+                size: records.len() as u64,
+                ..Fields::default()
+            },
+            out,
+        );
+        out.extend_from_slice(&records);
+        out.resize(out.len() + padding(records.len() as u64), 0);
+    }
+    write_block(&fields, out);
+}
+
+#[derive(Default)]
+struct Fields<'a> {
+    name: Vec<u8>,
+    link: &'a [u8],
+    kind: u8,
+    size: u64,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: i64,
+    capability: Option<&'a [u8]>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(entry: &'a Entry, metadata: &'a Entry) -> Self {
+        let path = entry.path.as_bytes();
+        let fields = Self {
+            name: path.to_vec(),
+            mode: metadata.mode,
+            uid: metadata.uid,
+            gid: metadata.gid,
+            mtime: metadata.mtime,
+            capability: metadata.capability.as_deref(),
+            ..Self::default()
+        };
+        match &entry.kind {
+            EntryKind::Directory => Self {
+                name: [path, b"/"].concat(),
+                kind: b'5',
+                mtime: REPRODUCIBLE_MTIME,
+                ..fields
+            },
+            EntryKind::File(payload) => Self {
+                kind: b'0',
+                size: payload.size(),
+                ..fields
+            },
+            EntryKind::Symlink(link) => Self {
+                kind: b'2',
+                link,
+                mode: 0o777,
+                capability: None,
+                ..fields
+            },
+            EntryKind::Hardlink(link) => Self {
+                kind: b'1',
+                link: link.as_bytes(),
+                ..fields
+            },
+            EntryKind::Whiteout => Self {
+                name: whiteout_name(path),
+                kind: b'0',
+                mode: 0o600,
+                uid: 0,
+                gid: 0,
+                mtime: REPRODUCIBLE_MTIME,
+                capability: None,
+                ..fields
+            },
+        }
+    }
+
+    /// The PAX records that this header needs, sorted by keyword.
+    fn records(&self) -> Vec<u8> {
+        let mut records = Vec::new();
+        if let Some(capability) = self.capability {
+            write_record(CAPABILITY_RECORD, capability, &mut records);
+        }
+        write_number(b"gid", self.gid.into(), MAX_SHORT, &mut records);
+        if self.link.len() > NAME || !self.link.is_ascii() {
+            write_record(b"linkpath", self.link, &mut records);
+        }
+        write_number(b"mtime", self.mtime, MAX_LONG, &mut records);
+        if split(&self.name).is_none() {
+            write_record(b"path", &self.name, &mut records);
+        }
+        let size = i64::try_from(self.size).unwrap_or(i64::MAX);
+        write_number(b"size", size, MAX_LONG, &mut records);
+        write_number(b"uid", self.uid.into(), MAX_SHORT, &mut records);
+        records
+    }
+}
+
+fn whiteout_name(path: &[u8]) -> Vec<u8> {
+    let start = path
+        .iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or(0, |slash| slash + 1);
+    [&path[..start], WHITEOUT_PREFIX, &path[start..]].concat()
+}
+
+/// Splits a path into `prefix` and `name`, unless it must stand in a record.
+fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    if !path.is_ascii() {
+        return None;
+    }
+    if path.len() <= NAME {
+        return Some((b"", path));
+    }
+    // The name may not be empty, so the slash that ends a directory does not count.
+    let from = path.len() - NAME - 1;
+    let slash = from
+        + path[from..path.len() - 1]
+            .iter()
+            .position(|&byte| byte == b'/')?;
+    (slash <= PREFIX).then(|| (&path[..slash], &path[slash + 1..]))
+}
+
+/// Writes `length keyword=value\n`, where the length counts its own digits too.
+fn write_record(keyword: &[u8], value: &[u8], records: &mut Vec<u8>) {
+    let rest = keyword.len() + value.len() + 3;
+    let mut length = rest + 1;
+    while length != rest + length.to_string().len() {
+        length = rest + length.to_string().len();
+    }
+    records.extend_from_slice(length.to_string().as_bytes());
+    records.push(b' ');
+    records.extend_from_slice(keyword);
+    records.push(b'=');
+    records.extend_from_slice(value);
+    records.push(b'\n');
+}
+
+/// Writes a record for a number that its octal field cannot hold.
+fn write_number(keyword: &[u8], value: i64, max: u64, records: &mut Vec<u8>) {
+    if !u64::try_from(value).is_ok_and(|value| value <= max) {
+        write_record(keyword, value.to_string().as_bytes(), records);
+    }
+}
+
+fn write_block(fields: &Fields<'_>, out: &mut Vec<u8>) {
+    let mut block = [0; BLOCK];
+    if let Some((prefix, name)) = split(&fields.name) {
+        block[..name.len()].copy_from_slice(name);
+        block[345..345 + prefix.len()].copy_from_slice(prefix);
+    } else {
+        fill_with_ascii(&mut block[..NAME], &fields.name);
+    }
+    octal(&mut block[100..108], fields.mode.into());
+    octal(&mut block[108..116], fields.uid.into());
+    octal(&mut block[116..124], fields.gid.into());
+    octal(&mut block[124..136], fields.size);
+    octal(
+        &mut block[136..148],
+        u64::try_from(fields.mtime).unwrap_or(0),
+    );
+    block[156] = fields.kind;
+    fill_with_ascii(&mut block[157..257], fields.link);
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    octal(&mut block[329..337], 0);
+    octal(&mut block[337..345], 0);
+    // The checksum is taken as if its own field were eight spaces.
+    let sum = block.iter().map(|&byte| u64::from(byte)).sum::<u64>() + 8 * u64::from(b' ');
+    octal(&mut block[148..155], sum);
+    block[155] = b' ';
+    out.extend_from_slice(&block);
+}
+
+/// Octal digits and a NUL; zero where a record overrides the field.
+fn octal(field: &mut [u8], value: u64) {
+    let digits = field.len() - 1;
+    let value = if value >> (3 * digits) == 0 { value } else { 0 };
+    for (index, digit) in field[..digits].iter_mut().rev().enumerate() {
+        *digit = b'0' + (value >> (3 * index)).to_le_bytes()[0] % 8;
+    }
+}
+
+fn fill_with_ascii(field: &mut [u8], bytes: &[u8]) {
+    let ascii = bytes.iter().filter(|byte| byte.is_ascii());
+    for (to, from) in field.iter_mut().zip(ascii) {
+        *to = *from;
+    }
+}
