@@ -1,0 +1,264 @@
+//! What can go wrong while something is fetched.
+
+use std::{io, path::PathBuf};
+
+use kiln_digest::Digest;
+
+use crate::{source::SourceError, url::Url};
+
+/// Why something could not be fetched. No variant shows a login, a query or a header.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// It is not known where the source lives.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The network is needed and switched off.
+    #[error("{what} of source `{from}` is not here, and the network is off")]
+    Offline {
+        /// The source's name.
+        from: String,
+        /// What was wanted.
+        what: String,
+    },
+    /// The source answered that it has no such file (404 or 410).
+    #[error("source `{from}` has no {what} (any more): {url}")]
+    Gone {
+        /// The source's name.
+        from: String,
+        /// What was wanted.
+        what: String,
+        /// Where it was looked for.
+        url: Url,
+    },
+    /// The source wants a login, or another one (401, 403, 407).
+    #[error("source `{from}` refuses access to {what} (status {status}): {url}")]
+    Denied {
+        /// The source's name.
+        from: String,
+        /// What was wanted.
+        what: String,
+        /// Where it was looked for.
+        url: Url,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The source answered with a status that kiln can do nothing with, also after retries.
+    #[error("source `{from}` answered with status {status} for {what}: {url}")]
+    Status {
+        /// The source's name.
+        from: String,
+        /// What was wanted.
+        what: String,
+        /// Where it was looked for.
+        url: Url,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The source could not be reached, or broke off, also after retries.
+    #[error("{what} could not be fetched from source `{from}`: {url}")]
+    Unreachable {
+        /// The source's name.
+        from: String,
+        /// What was wanted.
+        what: String,
+        /// Where it was looked for.
+        url: Url,
+        /// What broke.
+        #[source]
+        cause: Transport,
+    },
+    /// The bytes are others than the lock or the index names.
+    #[error(
+        "{what} from source `{from}` is not the file that was asked for: \
+         expected {expected}, got {actual} ({url})"
+    )]
+    WrongDigest {
+        /// The source's name.
+        from: String,
+        /// What was wanted.
+        what: String,
+        /// Where it came from.
+        url: Url,
+        /// What it should be.
+        expected: Digest,
+        /// What it is.
+        actual: Digest,
+    },
+    /// The file is larger or smaller than the lock says.
+    #[error(
+        "{what} from source `{from}` is not the file that was asked for: \
+         expected {expected} bytes, got {actual} ({url})"
+    )]
+    WrongSize {
+        /// The source's name.
+        from: String,
+        /// What was wanted.
+        what: String,
+        /// Where it came from.
+        url: Url,
+        /// What it should be, in bytes.
+        expected: u64,
+        /// What it is: a number of bytes, or "more".
+        actual: String,
+    },
+    /// The project page announces another sha256 than the lock.
+    #[error(
+        "source `{from}` now announces another {what}: expected {expected}, announced {announced}"
+    )]
+    OtherFileAnnounced {
+        /// The source's name.
+        from: String,
+        /// The file's name.
+        what: String,
+        /// What the lock says.
+        expected: Digest,
+        /// What the page says.
+        announced: Digest,
+    },
+    /// A document is larger than its bound.
+    #[error("{what} from source `{from}` is larger than {limit} bytes: {url}")]
+    TooLarge {
+        /// The source's name.
+        from: String,
+        /// What was wanted.
+        what: String,
+        /// Where it came from.
+        url: Url,
+        /// The bound, in bytes.
+        limit: u64,
+    },
+    /// The source answered something that cannot be read.
+    #[error("{what} from source `{from}` cannot be read: {why} ({url})")]
+    Malformed {
+        /// The source's name.
+        from: String,
+        /// What was wanted.
+        what: String,
+        /// Where it came from.
+        url: Url,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A lock or an index names a path that leads out of the source.
+    #[error("`{path}` is not a path inside source `{from}`")]
+    BadPath {
+        /// The source's name.
+        from: String,
+        /// The path.
+        path: String,
+    },
+    /// A local file could not be read or written.
+    #[error("{action} {}", path.display())]
+    Disk {
+        /// What was tried: "write", "read", …
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        cause: io::Error,
+    },
+    /// The HTTP client could not be set up.
+    #[error("the network could not be set up")]
+    Setup(#[source] Transport),
+    /// Somebody called [`Fetcher::cancel`](crate::Fetcher::cancel).
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// What broke between here and a server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Transport {
+    /// The connection closed before all bytes had come.
+    #[error("the connection closed after {got} of {expected} bytes")]
+    Truncated {
+        /// Bytes that came.
+        got: u64,
+        /// Bytes that were to come.
+        expected: u64,
+    },
+    /// Nothing arrived for too long.
+    #[error("nothing arrived for {seconds} s")]
+    Stalled {
+        /// How long kiln waited, in seconds.
+        seconds: u64,
+    },
+    /// The server sent another range than was asked for.
+    #[error("the server answered with another part of the file than was asked for")]
+    WrongRange,
+    /// The client's own words, with no address in them.
+    #[error("{0}")]
+    Client(String),
+}
+
+impl FetchError {
+    /// What a person can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Source(error) => error.hint(),
+            Self::Offline { from, .. } => Some(format!(
+                "run once without `--offline`, or point `{}` to a local mirror",
+                crate::source::variable(from)
+            )),
+            Self::Gone { from, .. } => Some(format!(
+                "mirrors drop old versions: lock again with `kiln lock --relock-gone`, or point \
+                 `{}` to a mirror that still has it",
+                crate::source::variable(from)
+            )),
+            Self::Denied { url, .. } => Some(match url.host() {
+                Some(host) => format!("add a login for `{host}` to ~/.netrc"),
+                None => "check the file's permissions".to_owned(),
+            }),
+            Self::Status { .. } => Some("try again later, or use another mirror".to_owned()),
+            Self::Unreachable { cause, .. } => Some(match cause {
+                Transport::Client(why) if why.contains("certificate") => {
+                    "if a proxy or a mirror has its own certificate authority, name its file in \
+                     `SSL_CERT_FILE`"
+                        .to_owned()
+                }
+                _ => "check the network and the proxy settings (`HTTPS_PROXY`, `NO_PROXY`); what \
+                      was fetched is kept, and the next run goes on from there"
+                    .to_owned(),
+            }),
+            Self::WrongDigest { .. } | Self::WrongSize { .. } | Self::OtherFileAnnounced { .. } => {
+                Some(
+                    "the mirror, or somebody between it and here, changed the file; nothing of it \
+                     was kept. Try another mirror; if the change is meant, lock again"
+                        .to_owned(),
+                )
+            }
+            Self::Disk { path, cause, .. } if is_full(cause) => Some(format!(
+                "free some space on the disk of {}; the next run goes on from there",
+                path.parent().unwrap_or(path).display()
+            )),
+            Self::TooLarge { .. }
+            | Self::Malformed { .. }
+            | Self::BadPath { .. }
+            | Self::Disk { .. }
+            | Self::Setup(_)
+            | Self::Cancelled => None,
+        }
+    }
+
+    /// Whether the bytes that came are others than those that were promised.
+    pub fn is_integrity(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongDigest { .. } | Self::WrongSize { .. } | Self::OtherFileAnnounced { .. }
+        )
+    }
+
+    /// Whether the source does not have it (any more).
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone { .. })
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
