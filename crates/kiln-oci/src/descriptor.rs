@@ -98,6 +98,16 @@ pub enum ManifestKind {
     Index,
 }
 
+impl ManifestKind {
+    /// The media type of such documents.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Image => "application/vnd.oci.image.manifest.v1+json",
+            Self::Index => "application/vnd.oci.image.index.v1+json",
+        }
+    }
+}
+
 /// A manifest or an index, as a layout or an index points to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestDescriptor {
@@ -113,10 +123,7 @@ pub struct ManifestDescriptor {
 
 impl ManifestDescriptor {
     pub(crate) fn to_oci(&self) -> oci::Descriptor {
-        let media_type = match self.kind {
-            ManifestKind::Image => MediaType::ImageManifest,
-            ManifestKind::Index => MediaType::ImageIndex,
-        };
+        let media_type = MediaType::from(self.kind.media_type());
         let mut descriptor = oci_descriptor(media_type, &self.digest, self.size);
         descriptor.set_platform(self.platform.as_ref().map(Platform::to_oci));
         descriptor

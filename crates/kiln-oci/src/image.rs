@@ -138,7 +138,14 @@ pub fn image(spec: &ImageSpec) -> Result<Image, ImageError> {
                 .collect::<Vec<_>>(),
         )
         .build()
-        .map_err(incomplete)?;
+        .map_err(|error| {
+            // Impossible while every required field is set above.
+            let source = <serde_json::Error as serde::ser::Error>::custom(error);
+            DocumentError::Invalid {
+                what: "image manifest",
+                source,
+            }
+        })?;
     if !spec.annotations.is_empty() {
         manifest.set_annotations(Some(spec.annotations.clone().into_iter().collect()));
     }
@@ -232,30 +239,19 @@ pub fn image_index(images: &[&Image]) -> Result<ImageIndex, ImageError> {
     {
         return Err(ImageError::DuplicatePlatform(pair[0].platform.clone()));
     }
-    let manifests: Vec<_> = images
-        .iter()
-        .map(|image| image.descriptor().to_oci())
-        .collect();
-    let index = oci::ImageIndexBuilder::default()
-        .schema_version(SCHEMA_VERSION)
-        .media_type(MediaType::ImageIndex)
-        .manifests(manifests)
-        .build()
-        .map_err(incomplete)?;
+    let mut index = oci::ImageIndex::default();
+    index
+        .set_media_type(Some(MediaType::ImageIndex))
+        .set_manifests(
+            images
+                .iter()
+                .map(|image| image.descriptor().to_oci())
+                .collect(),
+        );
     let bytes = to_bytes(&index);
     Ok(ImageIndex {
         digest: Digest::of(&bytes),
         bytes,
-    })
-}
-
-/// A builder of `oci-spec` misses a field, which the code above always sets.
-#[expect(clippy::needless_pass_by_value, reason = "the argument of map_err")]
-fn incomplete(error: oci_spec::OciSpecError) -> ImageError {
-    let source = <serde_json::Error as serde::ser::Error>::custom(error);
-    ImageError::Document(DocumentError::Invalid {
-        what: "image",
-        source,
     })
 }
 
