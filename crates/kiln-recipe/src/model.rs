@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use kiln_digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::name::NamePattern;
+use crate::name::{ImageName, NamePattern};
 
 /// A place in a family file, for error messages. Lines and columns count from 1, columns in
 /// characters.
@@ -110,7 +110,10 @@ impl FromStr for PythonVersion {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.split_once('.')
             .and_then(|(major, minor)| {
-                Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+                Some(Self {
+                    major: major.parse().ok()?,
+                    minor: minor.parse().ok()?,
+                })
             })
             .filter(|version| version.to_string() == text)
             .ok_or_else(|| format!("`{text}` is not a Python feature version such as `3.11`"))
@@ -176,8 +179,9 @@ impl TryFrom<String> for ComponentId {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let (kind, name) =
-            text.split_once('/').ok_or_else(|| format!("`{text}` names no component"))?;
+        let (kind, name) = text
+            .split_once('/')
+            .ok_or_else(|| format!("`{text}` names no component"))?;
         let kind = match kind {
             "base" => ComponentKind::Base,
             "accelerator" => ComponentKind::Accelerator,
@@ -185,7 +189,10 @@ impl TryFrom<String> for ComponentId {
             "ide" => ComponentKind::Ide,
             _ => return Err(format!("`{kind}` is no kind of component")),
         };
-        Ok(Self { kind, name: name.to_owned() })
+        Ok(Self {
+            kind,
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -229,7 +236,7 @@ pub struct PlacedFile {
     pub to: String,
     /// Permission bits.
     pub mode: u32,
-    /// Owner and group; the family's user for paths below its prefix, else root.
+    /// Owner and group; the family's user for paths below its prefix or home, else root.
     pub owner: (u32, u32),
     /// Its content.
     pub sha256: Digest,
@@ -413,7 +420,10 @@ impl Family {
         let mut next = self.bundles.get(name);
         while let Some(bundle) = next {
             chain.push(bundle);
-            next = bundle.extends.as_deref().and_then(|parent| self.bundles.get(parent));
+            next = bundle
+                .extends
+                .as_deref()
+                .and_then(|parent| self.bundles.get(parent));
         }
         chain.reverse();
         chain
@@ -422,9 +432,34 @@ impl Family {
     /// The components of an image in layer order: base, accelerator, bundle chain, IDE.
     pub fn components(&self, image: &Combination) -> Vec<&Component> {
         let base = self.bases.get(&image.base).map(|base| &base.component);
-        let accelerator = self.accelerators.get(&image.accelerator).map(|it| &it.component);
+        let accelerator = self
+            .accelerators
+            .get(&image.accelerator)
+            .map(|it| &it.component);
         let ide = self.ides.get(&image.ide).map(|ide| &ide.component);
-        let chain = self.chain(&image.bundle).into_iter().map(|bundle| &bundle.component);
-        base.into_iter().chain(accelerator).chain(chain).chain(ide).collect()
+        let chain = self
+            .chain(&image.bundle)
+            .into_iter()
+            .map(|bundle| &bundle.component);
+        base.into_iter()
+            .chain(accelerator)
+            .chain(chain)
+            .chain(ide)
+            .collect()
+    }
+
+    /// The parts of an image's name, for an image that has this date (`YYYYMMDD`). `None` for a
+    /// combination of unknown components.
+    pub fn image_name(&self, image: &Combination, date: &str) -> Option<ImageName> {
+        let base = self.bases.get(&image.base)?;
+        Some(ImageName {
+            cuda: self.accelerators.get(&image.accelerator)?.cuda,
+            ide: image.ide.clone(),
+            bundle: image.bundle.clone(),
+            os: base.code.clone(),
+            python: format!("py{}{}", base.python.major, base.python.minor),
+            release: self.release.clone(),
+            date: date.to_owned(),
+        })
     }
 }

@@ -1,0 +1,190 @@
+//! Rules about several files at once. They are checked only when each file is right by itself.
+
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+
+use crate::{
+    error::{RecipeError, nearest},
+    model::{Combination, Component, ComponentId, Family},
+    name::{ImageName, MAX_NAME},
+    parse::{AllPlaces, collect},
+    source::{Problems, Spot},
+};
+
+pub(crate) fn check(family: &Family, places: &AllPlaces) -> Vec<RecipeError> {
+    // What follows walks the chains of bundles, so they must end.
+    let cycles = collect(|problems| extends_cycles(family, places, problems));
+    if !cycles.is_empty() {
+        return cycles;
+    }
+    collect(|problems| {
+        images(family, places, problems);
+        for image in &family.images {
+            let components = family.components(image);
+            file_collisions(&components, places, problems);
+            variables(&components, places, problems);
+        }
+    })
+}
+
+/// Each cycle once, at its first bundle by name.
+fn extends_cycles(family: &Family, places: &AllPlaces, problems: &Problems) {
+    let mut reported = BTreeSet::new();
+    for start in family.bundles.keys() {
+        let mut path = vec![start.as_str()];
+        while let Some(parent) = path
+            .last()
+            .and_then(|name| family.bundles.get(*name))
+            .and_then(|bundle| bundle.extends.as_deref())
+        {
+            if parent == start && !reported.contains(parent) {
+                reported.extend(path.iter().copied());
+                path.push(parent);
+                let message = if path.len() == 2 {
+                    format!("the bundle `{start}` extends itself")
+                } else {
+                    format!(
+                        "bundles extend each other in a circle: {}",
+                        path.join(" → ")
+                    )
+                };
+                if let Some(spot) = places.extends.get(start) {
+                    problems.add(spot.clone(), message, None);
+                }
+                break;
+            }
+            if path.contains(&parent) {
+                break;
+            }
+            path.push(parent);
+        }
+    }
+}
+
+fn images(family: &Family, places: &AllPlaces, problems: &Problems) {
+    let mut combinations = BTreeMap::new();
+    let mut names = BTreeMap::new();
+    for (image, spot) in family.images.iter().zip(&places.images) {
+        let Combination {
+            base,
+            accelerator,
+            bundle,
+            ide,
+            at,
+        } = image;
+        if let Some(first) = combinations.insert((base, accelerator, bundle, ide), at.line) {
+            let message = "this image stands twice".to_owned();
+            problems.add(
+                spot.clone(),
+                message,
+                Some(format!("the other stands in line {first}")),
+            );
+            continue;
+        }
+        let Some(parts) = family.image_name(image, "00000000") else {
+            continue;
+        };
+        if parts.cuda && !family.pattern.has_cuda() {
+            problems.add(
+                spot.clone(),
+                "the image has CUDA, which the family's `name-pattern` cannot say",
+                Some("put `{cuda}-` into the pattern".to_owned()),
+            );
+        }
+        let name = family.pattern.render(&parts);
+        if name.len() > MAX_NAME {
+            let message = format!("the name of this image is longer than {MAX_NAME} characters");
+            problems.add(spot.clone(), message, None);
+        }
+        match names.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(at.line);
+            }
+            Entry::Occupied(entry) => problems.add(
+                spot.clone(),
+                format!(
+                    "this image would have the same name as the one in line {}",
+                    entry.get()
+                ),
+                Some(clash_hint(&parts)),
+            ),
+        }
+    }
+}
+
+fn clash_hint(parts: &ImageName) -> String {
+    format!(
+        "names tell images apart by IDE, bundle, the base's `code` (`{}`), Python and CUDA",
+        parts.os
+    )
+}
+
+/// Two components of one image that place a file at one destination, reported at the later one.
+fn file_collisions(components: &[&Component], places: &AllPlaces, problems: &Problems) {
+    let mut seen: BTreeMap<&str, &ComponentId> = BTreeMap::new();
+    for component in components {
+        for file in &component.files {
+            let Some(first) = seen.insert(&file.to, &component.id) else {
+                continue;
+            };
+            let spot = places
+                .components
+                .get(&component.id)
+                .and_then(|it| it.files.get(&file.to));
+            problems.add(
+                spot.cloned()
+                    .unwrap_or_else(|| Spot::file(&component.at.file)),
+                format!("`{first}` already places a file at `{}`", file.to),
+                None,
+            );
+        }
+    }
+}
+
+/// `${NAME}` in a value means what `NAME` was before, so it must have been something.
+fn variables(components: &[&Component], places: &AllPlaces, problems: &Problems) {
+    let mut defined = BTreeSet::new();
+    for component in components {
+        for (index, (name, value)) in component.env.iter().enumerate() {
+            for used in references(value) {
+                if used.is_some_and(|used| defined.contains(used)) {
+                    continue;
+                }
+                let spot = places
+                    .components
+                    .get(&component.id)
+                    .and_then(|it| it.env.get(index));
+                let spot = spot
+                    .cloned()
+                    .unwrap_or_else(|| Spot::file(&component.at.file));
+                match used {
+                    None => problems.add(spot, "`${` without a `}`", None),
+                    Some(used) => {
+                        let hint = nearest(used, defined.iter().copied())
+                            .map(|near| format!("did you mean `${{{near}}}`?"));
+                        let message = format!(
+                            "`${{{used}}}` is not set by a component below, nor before in this file"
+                        );
+                        problems.add(spot, message, hint);
+                    }
+                }
+            }
+            defined.insert(name.as_str());
+        }
+    }
+}
+
+/// The names in `${…}`; `None` for one that does not end.
+fn references(value: &str) -> Vec<Option<&str>> {
+    let mut names = Vec::new();
+    let mut rest = value;
+    while let Some(start) = rest.find("${") {
+        rest = &rest[start + 2..];
+        if let Some((name, after)) = rest.split_once('}') {
+            names.push(Some(name));
+            rest = after;
+        } else {
+            names.push(None);
+        }
+    }
+    names
+}

@@ -1,0 +1,255 @@
+//! Reading the family's directory. Nothing here knows what the files mean.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// The largest single file that is read, in bytes.
+pub const MAX_FILE: u64 = 16 << 20;
+/// The largest sum of all files, in bytes.
+pub const MAX_TOTAL: u64 = 64 << 20;
+/// The largest number of files.
+pub const MAX_FILES: usize = 4096;
+/// How deep directories may nest below the family's.
+pub const MAX_DEPTH: usize = 16;
+
+/// The directories of a family that are read; everything else beside them is not ours.
+const DIRECTORIES: [&str; 5] = ["accelerators", "bases", "bundles", "ides", "keyrings"];
+
+/// The bytes of a family's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FamilyFiles {
+    /// Content by path relative to the family's directory, with `/`.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Why a family could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The directory has no `kiln.toml`.
+    #[error("no `kiln.toml` in `{}`", .0.display())]
+    NoFamily(PathBuf),
+    /// The operating system refused.
+    #[error("read `{}`", path.display())]
+    Io {
+        /// What was read.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A symbolic link leads out of the family, or to a directory.
+    #[error("`{}` is a symbolic link that leads out of the family or to a directory", .0.display())]
+    Symlink(PathBuf),
+    /// A name that no TOML file could name.
+    #[error("`{}` has a name that is not UTF-8", .0.display())]
+    NotUtf8(PathBuf),
+    /// A limit was passed.
+    #[error("`{}` {what}", path.display())]
+    TooMuch {
+        /// Where.
+        path: PathBuf,
+        /// Which limit.
+        what: String,
+    },
+}
+
+impl ReadError {
+    /// What a newcomer can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoFamily(_) => Some(
+                "name the directory that holds `kiln.toml`, `bases/`, `bundles/` and `ides/`"
+                    .to_owned(),
+            ),
+            Self::Symlink(_) => {
+                Some("put a copy of the file or directory into the family".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Reads `kiln.toml` and everything below `accelerators/`, `bases/`, `bundles/`, `ides/` and
+/// `keyrings/`. Symbolic links are followed to files inside the family only.
+pub fn read_family(dir: &Path) -> Result<FamilyFiles, ReadError> {
+    let root = dir.canonicalize().map_err(|source| ReadError::Io {
+        path: dir.into(),
+        source,
+    })?;
+    let mut reader = Reader {
+        root: &root,
+        files: BTreeMap::new(),
+        total: 0,
+    };
+    if !root.join("kiln.toml").exists() {
+        return Err(ReadError::NoFamily(dir.into()));
+    }
+    reader.file(&root.join("kiln.toml"), "kiln.toml".to_owned())?;
+    for name in DIRECTORIES {
+        let path = root.join(name);
+        match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => reader.directory(&path, name, 1)?,
+            Ok(metadata) if metadata.is_symlink() => return Err(ReadError::Symlink(path)),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(ReadError::Io { path, source }),
+        }
+    }
+    Ok(FamilyFiles {
+        files: reader.files,
+    })
+}
+
+struct Reader<'a> {
+    root: &'a Path,
+    files: BTreeMap<String, Vec<u8>>,
+    total: u64,
+}
+
+impl Reader<'_> {
+    fn directory(&mut self, dir: &Path, relative: &str, depth: usize) -> Result<(), ReadError> {
+        let io = |source| ReadError::Io {
+            path: dir.into(),
+            source,
+        };
+        if depth > MAX_DEPTH {
+            let what = format!("lies more than {MAX_DEPTH} directories deep");
+            return Err(ReadError::TooMuch {
+                path: dir.into(),
+                what,
+            });
+        }
+        for entry in fs::read_dir(dir).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            let path = entry.path();
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else {
+                return Err(ReadError::NotUtf8(path));
+            };
+            let relative = format!("{relative}/{name}");
+            let kind = entry.file_type().map_err(io)?;
+            if kind.is_dir() {
+                self.directory(&path, &relative, depth + 1)?;
+            } else if kind.is_symlink() {
+                let target = path.canonicalize().map_err(|source| ReadError::Io {
+                    path: path.clone(),
+                    source,
+                })?;
+                if !target.starts_with(self.root) || !target.is_file() {
+                    return Err(ReadError::Symlink(path));
+                }
+                self.file(&target, relative)?;
+            } else if kind.is_file() {
+                self.file(&path, relative)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, relative: String) -> Result<(), ReadError> {
+        let io = |source| ReadError::Io {
+            path: path.into(),
+            source,
+        };
+        let too_much = |what| {
+            Err(ReadError::TooMuch {
+                path: path.into(),
+                what,
+            })
+        };
+        if self.files.len() == MAX_FILES {
+            return too_much(format!(
+                "is one file too many: a family has at most {MAX_FILES}"
+            ));
+        }
+        let mut bytes = Vec::new();
+        let file = fs::File::open(path).map_err(io)?;
+        // One byte more than allowed tells a file that is too long, whatever its metadata say.
+        io::Read::read_to_end(&mut io::Read::take(file, MAX_FILE + 1), &mut bytes).map_err(io)?;
+        let length = bytes.len() as u64;
+        if length > MAX_FILE {
+            return too_much(format!("is larger than {} MiB", MAX_FILE >> 20));
+        }
+        self.total += length;
+        if self.total > MAX_TOTAL {
+            let limit = MAX_TOTAL >> 20;
+            return too_much(format!(
+                "makes the family's files larger than {limit} MiB together"
+            ));
+        }
+        self.files.insert(relative, bytes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn family() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("bundles/minimal/files")).unwrap();
+        fs::write(dir.path().join("kiln.toml"), "a").unwrap();
+        fs::write(dir.path().join("README.md"), "not ours").unwrap();
+        fs::write(dir.path().join("bundles/minimal/bundle.toml"), "b").unwrap();
+        fs::write(dir.path().join("bundles/minimal/files/x"), "c").unwrap();
+        dir
+    }
+
+    #[test]
+    fn only_the_familys_own_files_are_read() {
+        let dir = family();
+        let files = read_family(dir.path()).unwrap().files;
+        let names: Vec<_> = files.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "bundles/minimal/bundle.toml",
+                "bundles/minimal/files/x",
+                "kiln.toml"
+            ]
+        );
+        assert_eq!(files["bundles/minimal/files/x"], b"c");
+    }
+
+    #[test]
+    fn a_directory_without_kiln_toml_is_no_family() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            read_family(dir.path()),
+            Err(ReadError::NoFamily(_))
+        ));
+    }
+
+    #[test]
+    fn links_inside_the_family_are_followed_and_links_out_of_it_refused() {
+        let dir = family();
+        let link = dir.path().join("bundles/minimal/files/link");
+        std::os::unix::fs::symlink("x", &link).unwrap();
+        assert_eq!(
+            read_family(dir.path()).unwrap().files["bundles/minimal/files/link"],
+            b"c"
+        );
+        for target in ["/etc/hostname", "..", "../../../../../../../etc/passwd"] {
+            fs::remove_file(&link).unwrap();
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            assert!(
+                matches!(read_family(dir.path()), Err(ReadError::Symlink(_))),
+                "{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused() {
+        let dir = family();
+        let file = fs::File::create(dir.path().join("bundles/minimal/files/big")).unwrap();
+        file.set_len(MAX_FILE + 1).unwrap();
+        assert!(matches!(
+            read_family(dir.path()),
+            Err(ReadError::TooMuch { .. })
+        ));
+    }
+}

@@ -1,0 +1,239 @@
+//! The files of components: what each kind has beyond what all have.
+
+use crate::{
+    component::{self, Context, Places},
+    error::suggest,
+    model::{Accelerator, Archive, Base, Bundle, ComponentId, Ide, PythonVersion},
+    name::is_name_part,
+    reader::{Table, Text},
+    source::Spot,
+};
+
+const DISTRIBUTIONS: [&str; 2] = ["debian", "ubuntu"];
+
+/// Reads a base's file.
+pub(crate) fn base(
+    mut table: Table<'_>,
+    id: ComponentId,
+    dir: &str,
+    context: &Context<'_>,
+) -> (Base, Places) {
+    let (component, places) = component::read(&mut table, id, dir, context);
+    let code = table.required("code").map(|code| {
+        if !is_name_part(&code.value) {
+            code.error(
+                format!("`{}` cannot stand in image names", code.value),
+                Some("lowercase letters, digits and dots, such as `d12`".to_owned()),
+            );
+        }
+        code.value
+    });
+    let distribution = table.required("distribution").map(|text| {
+        if !DISTRIBUTIONS.contains(&text.value.as_str()) {
+            let hint = suggest(&text.value, "distributions", DISTRIBUTIONS);
+            text.error(format!("unknown distribution `{}`", text.value), hint);
+        }
+        text.value
+    });
+    let suite = table
+        .required("suite")
+        .map(|suite| word(suite, "suite"))
+        .unwrap_or_default();
+    let python = table.required("python").and_then(|text| {
+        text.value
+            .parse()
+            .map_err(|error: String| text.error(error, None))
+            .ok()
+    });
+    let archives: Vec<_> = table
+        .tables("archive")
+        .into_iter()
+        .filter_map(|table| archive(table, &suite, context))
+        .collect();
+    if archives.is_empty() && !table.has("archive") {
+        table.error(
+            "missing `[[archive]]`: a base takes its packages from at least one",
+            Some(
+                "`source`, `suite`, `components` and `keyring`, as in the reference family".into(),
+            ),
+        );
+    }
+    table.finish();
+    let base = Base {
+        component,
+        code: code.unwrap_or_default(),
+        distribution: distribution.unwrap_or_default(),
+        suite,
+        python: python.unwrap_or(PythonVersion { major: 3, minor: 0 }),
+        archives,
+    };
+    (base, places)
+}
+
+fn archive(mut table: Table<'_>, base_suite: &str, context: &Context<'_>) -> Option<Archive> {
+    let at = table.source.spot(&table.span()).at;
+    let source = table.required("source");
+    let suite = table
+        .text("suite")
+        .map_or(base_suite.to_owned(), |suite| word(suite, "suite"));
+    let components = match table.texts("components") {
+        None => vec!["main".to_owned()],
+        Some(list) => list
+            .into_iter()
+            .map(|name| word(name, "component"))
+            .collect(),
+    };
+    let keyring = table.required("keyring");
+    let check_valid_until = table.boolean("check-valid-until", true);
+    table.finish();
+    let source = source_name(&source?)?;
+    let keyring = keyring?;
+    let path = format!("keyrings/{}", keyring.value);
+    let Some(bytes) = context.files.files.get(&path) else {
+        let known = context
+            .files
+            .files
+            .keys()
+            .filter_map(|name| name.strip_prefix("keyrings/"));
+        let hint = suggest(&keyring.value, "keyrings", known.collect::<Vec<_>>());
+        keyring.error(
+            format!("no keyring `{}` in `keyrings`", keyring.value),
+            hint,
+        );
+        return None;
+    };
+    Some(Archive {
+        source,
+        suite,
+        components,
+        keyring: path,
+        keyring_bytes: bytes.clone(),
+        check_valid_until,
+        at,
+    })
+}
+
+/// A suite or component of an archive: it becomes part of a path there.
+fn word(text: Text<'_>, what: &str) -> String {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+    let value = &text.value;
+    let parts_fine = value
+        .split('/')
+        .all(|part| !part.is_empty() && !part.starts_with('.'));
+    if !value.chars().all(legal) || !parts_fine {
+        text.error(format!("`{value}` is not the name of a {what}"), None);
+    }
+    text.value
+}
+
+/// The name of a source; an error has been reported where there is none.
+pub(crate) fn source_name(text: &Text<'_>) -> Option<String> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let value = &text.value;
+    let fine = value.starts_with(|c: char| c.is_ascii_lowercase()) && value.chars().all(legal);
+    if !fine {
+        text.error(
+            format!("`{value}` is not the name of a source"),
+            Some("lowercase letters, digits and `-`, such as `debian-security`".to_owned()),
+        );
+    }
+    fine.then(|| value.clone())
+}
+
+/// Reads an accelerator's file.
+pub(crate) fn accelerator(
+    mut table: Table<'_>,
+    id: ComponentId,
+    dir: &str,
+    context: &Context<'_>,
+) -> (Accelerator, Places) {
+    let (component, places) = component::read(&mut table, id, dir, context);
+    let cuda = table.boolean("cuda", false);
+    table.finish();
+    (Accelerator { component, cuda }, places)
+}
+
+/// Reads a bundle's file. The spot is that of `extends`.
+pub(crate) fn bundle(
+    mut table: Table<'_>,
+    id: ComponentId,
+    dir: &str,
+    context: &Context<'_>,
+) -> (Bundle, Places, Option<Spot>) {
+    let (component, places) = component::read(&mut table, id, dir, context);
+    let extends = table.text("extends");
+    let independent = table.boolean("independent", false);
+    table.finish();
+    let mut spot = None;
+    let extends = extends.and_then(|parent| {
+        spot = Some(parent.source.spot(&parent.span));
+        if context.bundles.contains(parent.value.as_str()) {
+            return Some(parent.value);
+        }
+        let known = context
+            .bundles
+            .iter()
+            .copied()
+            .filter(|name| *name != component.id.name);
+        let hint = suggest(&parent.value, "bundles", known);
+        parent.error(format!("unknown bundle `{}`", parent.value), hint);
+        None
+    });
+    (
+        Bundle {
+            component,
+            extends,
+            independent,
+        },
+        places,
+        spot,
+    )
+}
+
+/// Reads an IDE's file.
+pub(crate) fn ide(
+    mut table: Table<'_>,
+    id: ComponentId,
+    dir: &str,
+    context: &Context<'_>,
+) -> (Ide, Places) {
+    let (component, places) = component::read(&mut table, id, dir, context);
+    let is_runtime = component.id.name == "runtime";
+    let command = table.texts("command").unwrap_or_default();
+    if let Some(first) = command.first() {
+        if is_runtime {
+            first.error(
+                "the IDE `runtime` starts nothing, so it has no command",
+                None,
+            );
+        } else if first.value.is_empty() {
+            first.error("the command is empty", None);
+        }
+    }
+    if command.is_empty() && !is_runtime {
+        table.error(
+            "missing `command`: what starts when the image starts",
+            Some("a list such as `[\"/opt/app-root/bin/start-notebook.sh\"]`".to_owned()),
+        );
+    }
+    let port = table
+        .integer("port", u16::MAX.into())
+        .and_then(|(port, span)| {
+            if port == 0 {
+                table
+                    .source
+                    .error(&span, "`port` is 0, which is no port to serve", None);
+            }
+            u16::try_from(port).ok()
+        });
+    table.finish();
+    let command = command.into_iter().map(|text| text.value).collect();
+    (
+        Ide {
+            component,
+            command,
+            port,
+        },
+        places,
+    )
+}

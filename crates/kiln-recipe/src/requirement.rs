@@ -1,0 +1,133 @@
+//! Requirements of components: Python's (PEP 508) and Debian's.
+
+use std::str::FromStr;
+
+use crate::{
+    model::{OsPackage, Requirement},
+    reader::Text,
+};
+
+/// Reads a Python requirement (PEP 508). URLs are refused: what a lock names comes from a source.
+pub(crate) fn python(text: &Text<'_>) -> Option<Requirement> {
+    let parsed = match pep508_rs::Requirement::from_str(&text.value) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // The parser counts in characters.
+            let bytes = |chars: usize| {
+                text.value
+                    .char_indices()
+                    .nth(chars)
+                    .map_or(text.value.len(), |(at, _)| at)
+            };
+            let span = bytes(error.start)..bytes(error.start + error.len);
+            let message = error.message.to_string();
+            let message = message.split('\n').next().unwrap_or_default();
+            let hint = text.value.starts_with('-').then(|| {
+                "options of pip have no place here: write each requirement as `name~=1.2`".into()
+            });
+            text.error_within(
+                span,
+                format!(
+                    "`{}` is not a requirement (PEP 508): {}",
+                    text.value,
+                    fragment(message)
+                ),
+                hint,
+            );
+            return None;
+        }
+    };
+    if let Some(pep508_rs::VersionOrUrl::Url(_)) = &parsed.version_or_url {
+        text.error(
+            format!("`{}` is required by URL", parsed.name),
+            Some(format!(
+                "name a version, `{0}~=1.2`, and put the wheel on the Python index that is used",
+                parsed.name
+            )),
+        );
+        return None;
+    }
+    Some(Requirement {
+        text: text.value.clone(),
+        parsed,
+        at: text.source.spot(&text.span).at,
+    })
+}
+
+/// Another library's sentence as a fragment that fits after a colon.
+fn fragment(message: &str) -> String {
+    let mut chars = message.trim().trim_end_matches('.').chars();
+    let first = chars.next().map(|c| c.to_ascii_lowercase());
+    first.into_iter().chain(chars).collect()
+}
+
+/// Reads an OS package as Debian writes a dependency (Debian Policy 7.1): `libodbc2` or
+/// `libodbc2 (>= 2.3)`.
+pub(crate) fn os_package(text: &Text<'_>) -> Option<OsPackage> {
+    let value = text.value.trim();
+    let (name, rest) = match value.find(|c: char| c == '(' || c.is_whitespace()) {
+        Some(end) => value.split_at(end),
+        None => (value, ""),
+    };
+    if !is_package_name(name) {
+        text.error(
+            format!("`{name}` is not a package name"),
+            Some("one package an item, such as `libodbc2` or `libodbc2 (>= 2.3)`".to_owned()),
+        );
+        return None;
+    }
+    let constraint = match constraint(rest.trim()) {
+        Ok(constraint) => constraint,
+        Err(hint) => {
+            text.error(
+                format!("`{}` is not a version constraint", rest.trim()),
+                Some(hint),
+            );
+            return None;
+        }
+    };
+    Some(OsPackage {
+        text: text.value.clone(),
+        name: name.to_owned(),
+        constraint,
+        at: text.source.spot(&text.span).at,
+    })
+}
+
+/// Debian Policy 5.6.1.
+pub(crate) fn is_package_name(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+    name.len() >= 2
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name.chars().all(legal)
+}
+
+/// `(>= 2.3)` → `>=` and `2.3`. The error is a hint.
+fn constraint(text: &str) -> Result<Option<(String, String)>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let inner = text
+        .strip_prefix('(')
+        .and_then(|text| text.strip_suffix(')'))
+        .ok_or("write it in parentheses, such as `(>= 2.3)`")?
+        .trim();
+    let end = inner.find(|c| !"<=>".contains(c)).unwrap_or(inner.len());
+    let (relation, version) = inner.split_at(end);
+    let version = version.trim();
+    match relation {
+        "<<" | "<=" | "=" | ">=" | ">>" => {}
+        "<" | ">" => {
+            return Err(format!(
+                "Debian writes strictly `{relation}{relation}` (or `{relation}=`)"
+            ));
+        }
+        _ => return Err("the relation is one of `<<`, `<=`, `=`, `>=` and `>>`".to_owned()),
+    }
+    // Debian Policy 5.6.12.
+    let legal = |c: char| c.is_ascii_alphanumeric() || ".+-:~".contains(c);
+    if !version.starts_with(|c: char| c.is_ascii_digit()) || !version.chars().all(legal) {
+        return Err("a version begins with a digit and holds letters, digits and `.+-:~`".into());
+    }
+    Ok(Some((relation.to_owned(), version.to_owned())))
+}

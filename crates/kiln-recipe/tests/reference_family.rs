@@ -1,0 +1,77 @@
+//! The family that this repository carries parses, and says what its README promises.
+
+use std::path::Path;
+
+use kiln_recipe::{Candidate, Family, parse, read_family, select};
+
+fn family() -> Family {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../family");
+    parse(&read_family(&dir).unwrap()).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn it_parses_and_has_two_bundles_and_two_ides_on_two_bases() {
+    let family = family();
+    let names: Vec<_> = Candidate::of_family(&family)
+        .into_iter()
+        .map(|it| it.name)
+        .collect();
+    insta::assert_snapshot!(names.join("\n"), @r"
+    jupyter-minimal-d12-py311_2026b
+    runtime-minimal-d12-py311_2026b
+    jupyter-datascience-d12-py311_2026b
+    runtime-datascience-d12-py311_2026b
+    jupyter-minimal-d13-py313_2026b
+    runtime-minimal-d13-py313_2026b
+    jupyter-datascience-d13-py313_2026b
+    runtime-datascience-d13-py313_2026b
+    ");
+}
+
+#[test]
+fn short_names_mean_the_default_base() {
+    let family = family();
+    let images = Candidate::of_family(&family);
+    let one = |part| {
+        let found = select(&images, part, family.default_base.as_deref()).unwrap();
+        found
+            .into_iter()
+            .map(|index| images[index].name.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        one("jupyter-datascience"),
+        ["jupyter-datascience-d12-py311_2026b"]
+    );
+    assert_eq!(
+        one("runtime-minimal-d13"),
+        ["runtime-minimal-d13-py313_2026b"]
+    );
+}
+
+#[test]
+fn the_start_script_is_the_only_file_that_can_be_executed() {
+    let family = family();
+    for image in &family.images {
+        for component in family.components(image) {
+            for file in &component.files {
+                let script = file.to == "/opt/app-root/bin/start-notebook.sh";
+                let owner = if script { (1001, 0) } else { (0, 0) };
+                assert_eq!(file.mode, if script { 0o755 } else { 0o644 }, "{}", file.to);
+                assert_eq!(file.owner, owner, "{}", file.to);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_requirement_is_pinned_to_major_and_minor() {
+    for image in &family().images {
+        for component in family().components(image) {
+            for requirement in &component.requirements {
+                let (_, version) = requirement.text.split_once("~=").expect(&requirement.text);
+                assert_eq!(version.split('.').count(), 3, "{}", requirement.text);
+            }
+        }
+    }
+}
