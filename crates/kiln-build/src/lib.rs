@@ -1,1 +1,37 @@
-//! kiln-build
+//! Executes plans: actions → layers in the store → images.
+//!
+//! # Words
+//!
+//! - **known**: a step whose result the store already holds. It is skipped, its inputs are not
+//!   even looked at.
+//! - **ready**: a step whose inputs are all there.
+//!
+//! # Algorithm
+//!
+//! One look at the store says which steps are known. The inputs of the others are downloaded,
+//! largest first, while a pool of workers takes ready steps, largest first (the largest layer
+//! decides when the build ends). A budget bounds what the running steps may hold in memory. Each
+//! layer is written under a temporary name, synced and renamed; then its result is recorded. At
+//! last each image gets its configuration and manifest.
+//!
+//! # Invariants
+//!
+//! - A result is recorded only after its blob is durable: a kill at any instant leaves nothing
+//!   that a later build would trust wrongly.
+//! - An input is read only after its SHA-256 was verified, by the download that brought it. An
+//!   action that fails on its input rehashes it; a file that rotted in the store since is fetched
+//!   again, once.
+//! - [`execute`] reads the action and its inputs and nothing else.
+
+mod assemble;
+mod error;
+mod event;
+mod execute;
+mod inputs;
+mod schedule;
+
+pub use error::BuildError;
+pub use event::Event;
+pub use execute::{ExecuteError, OpenInput, execute};
+pub use inputs::FamilyFiles;
+pub use schedule::{Built, BuiltImage, BuiltLayer, Options, Timings, build};

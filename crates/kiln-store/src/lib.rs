@@ -84,6 +84,22 @@ impl Store {
         files::has_size(&self.download_path(digest), size)
     }
 
+    /// Forgets a fetched package, because its bytes are no longer the ones that were verified.
+    pub fn remove_download(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.download_path(digest);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where unnamed temporary files may be made that hold what is too large for memory.
+    pub fn spool_dir(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }

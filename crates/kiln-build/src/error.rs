@@ -1,0 +1,59 @@
+//! Why a build failed.
+
+use kiln_digest::Digest;
+use kiln_fetch::FetchError;
+use kiln_oci::ImageError;
+use kiln_store::StoreError;
+
+use crate::execute::ExecuteError;
+
+/// Why a build failed. The store is intact; what was finished is kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// An input could not be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A step failed.
+    #[error("building `{title}`")]
+    Step {
+        /// The step, for people.
+        title: String,
+        /// Why.
+        #[source]
+        source: ExecuteError,
+    },
+    /// A file of the family is not the locked one.
+    #[error("`{path}` is not the file that was locked ({expected})")]
+    FamilyFile {
+        /// Relative to the family's directory.
+        path: String,
+        /// What the lock says.
+        expected: Digest,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The image cannot be described.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The user interrupted it.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl BuildError {
+    /// What a user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Fetch(error) => error.hint(),
+            Self::Step { source, .. } => source.hint(),
+            Self::FamilyFile { .. } => Some("run `kiln lock`".into()),
+            Self::Store(error) => error.hint(),
+            Self::Image(_) => None,
+            Self::Interrupted => {
+                Some("run it again: finished layers and downloads are kept".into())
+            }
+        }
+    }
+}

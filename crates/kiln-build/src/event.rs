@@ -1,0 +1,50 @@
+//! What a build tells whoever watches it.
+
+use std::time::Duration;
+
+/// Something that happened. Steps are named by their index in the plan.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// The work is known.
+    Started {
+        /// Steps in the plan.
+        steps: usize,
+        /// Steps whose result is known already.
+        known: usize,
+        /// Files to download.
+        downloads: usize,
+        /// Bytes to download.
+        download_bytes: u64,
+    },
+    /// A download did something.
+    Fetch(kiln_fetch::Event),
+    /// A step began.
+    StepStarted {
+        /// Index of the step.
+        step: usize,
+        /// For people.
+        title: String,
+    },
+    /// A step's layer is in the store.
+    StepFinished {
+        /// Index of the step.
+        step: usize,
+        /// For people.
+        title: String,
+        /// Compressed size in bytes.
+        size: u64,
+        /// How long it took.
+        took: Duration,
+    },
+    /// An input had rotted in the store and is fetched again.
+    Repaired {
+        /// Its file name.
+        what: String,
+    },
+    /// An image is in the store.
+    ImageFinished {
+        /// Its name.
+        name: String,
+    },
+}

@@ -1,0 +1,310 @@
+//! One action → one layer. Reads the action and its inputs, nothing else.
+
+use std::{collections::BTreeMap, io, io::Write, path::Path};
+
+use bytes::Bytes;
+use kiln_digest::Digest;
+use kiln_layer::{
+    Contribution, DirectoryMetadata, Entry, EntryKind, EntryPath, EntryPathError, LayerError,
+    LayerSummary, MergeError, OwnedTree, ParentPolicy, Payload, REPRODUCIBLE_MTIME, merge,
+    write_layer,
+};
+use kiln_package::{
+    deb::{self, DebError, DebPackage, UsrMerge},
+    wheel::{self, WheelError},
+};
+use kiln_plan::{ACTION_FORMAT, Action, Archive, Compression, Files, Kind, Placement, Venv};
+use rayon::prelude::*;
+
+/// Opens an input by its digest. What it gives has been verified.
+pub type OpenInput<'a> = dyn Fn(&Digest) -> io::Result<Bytes> + Sync + 'a;
+
+/// Why an action gave no layer.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// Made by a kiln with another meaning of actions.
+    #[error("the action has format {0}; this kiln knows format {ACTION_FORMAT}")]
+    Format(u32),
+    /// An input cannot be read.
+    #[error("reading {what} ({digest})")]
+    Input {
+        /// Its file name.
+        what: String,
+        /// Its digest.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A wheel is not one.
+    #[error("unpacking {file}")]
+    Wheel {
+        /// Its file name.
+        file: String,
+        /// Why.
+        #[source]
+        source: WheelError,
+    },
+    /// A Debian package is not one.
+    #[error("unpacking {file}")]
+    Deb {
+        /// Its file name.
+        file: String,
+        /// Why.
+        #[source]
+        source: DebError,
+    },
+    /// The packages do not fit together.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// A destination is not a path in an image.
+    #[error("a destination of the action is not usable")]
+    Path(#[from] EntryPathError),
+    /// The layer cannot be written.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+}
+
+impl ExecuteError {
+    /// What a user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Merge(error) => error.hint(),
+            Self::Wheel { source, .. } => source.hint(),
+            Self::Deb { source, .. } => source.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::Format(_) => Some("use the kiln that planned it, or plan again".into()),
+            Self::Input { .. } | Self::Path(_) => None,
+        }
+    }
+
+    /// Whether the bytes of an input may be the cause, as opposed to what they mean or to the
+    /// machine.
+    pub(crate) fn blames_input(&self) -> bool {
+        matches!(
+            self,
+            Self::Input { .. } | Self::Wheel { .. } | Self::Deb { .. } | Self::Layer(_)
+        )
+    }
+}
+
+/// Carries out `action` and writes its layer, compressed, into `out`.
+///
+/// `spool` is a directory for unnamed temporary files that hold what is too large for memory.
+pub fn execute<W: Write + Send>(
+    action: &Action,
+    open: &OpenInput<'_>,
+    spool: &Path,
+    out: W,
+) -> Result<LayerSummary, ExecuteError> {
+    if action.format != ACTION_FORMAT {
+        return Err(ExecuteError::Format(action.format));
+    }
+    let entries = match &action.kind {
+        Kind::PackDebs(pack) => {
+            let usr_merge = UsrMerge(pack.usr_merge.clone());
+            let packages = read_debs(&pack.debs, &usr_merge, open, spool)?;
+            let mut contributions: Vec<_> = packages
+                .into_iter()
+                .map(|deb| Contribution {
+                    package: deb.facts.name,
+                    entries: deb.entries,
+                })
+                .collect();
+            if pack.links {
+                let entries = deb::usr_merge_links(&usr_merge);
+                contributions.push(Contribution {
+                    package: "usr-merge".into(),
+                    entries,
+                });
+            }
+            merge(
+                contributions,
+                &winners(&pack.winners)?,
+                &ParentPolicy::default(),
+            )?
+        }
+        Kind::DebDatabase(database) => {
+            let usr_merge = UsrMerge(database.usr_merge.clone());
+            let packages = read_debs(&database.debs, &usr_merge, open, spool)?;
+            let facts: Vec<_> = packages.iter().map(|package| &package.facts).collect();
+            let entries = deb::unpacked_database(&facts);
+            let contribution = Contribution {
+                package: "dpkg database".into(),
+                entries,
+            };
+            merge(
+                vec![contribution],
+                &BTreeMap::new(),
+                &ParentPolicy::default(),
+            )?
+        }
+        Kind::Venv(venv) => {
+            let parents = parents(&venv.placement)?;
+            let contribution = Contribution {
+                package: "Python tree".into(),
+                entries: venv_entries(venv)?,
+            };
+            merge(vec![contribution], &BTreeMap::new(), &parents)?
+        }
+        Kind::PackWheels(pack) => {
+            let placement = wheel_placement(&pack.placement)?;
+            let contributions = pack
+                .wheels
+                .par_iter()
+                .map(|archive| {
+                    let bytes = read(archive, open)?;
+                    let file = &archive.file;
+                    let entries = wheel::entries(&bytes, file, &placement).map_err(|source| {
+                        ExecuteError::Wheel {
+                            file: file.clone(),
+                            source,
+                        }
+                    })?;
+                    let package = file.split('-').next().unwrap_or(file).to_owned();
+                    Ok(Contribution { package, entries })
+                })
+                .collect::<Result<Vec<_>, ExecuteError>>()?;
+            merge(
+                contributions,
+                &winners(&pack.winners)?,
+                &parents(&pack.placement)?,
+            )?
+        }
+        Kind::Files(files) => {
+            let contribution = Contribution {
+                package: "family files".into(),
+                entries: file_entries(files, open)?,
+            };
+            merge(
+                vec![contribution],
+                &BTreeMap::new(),
+                &parents(&files.placement)?,
+            )?
+        }
+    };
+    let compression = match action.compression {
+        Compression::Gzip => kiln_layer::Compression::Gzip,
+        Compression::Zstd => kiln_layer::Compression::Zstd,
+    };
+    Ok(write_layer(&entries, compression, out)?)
+}
+
+fn read(archive: &Archive, open: &OpenInput<'_>) -> Result<Bytes, ExecuteError> {
+    open(&archive.sha256).map_err(|source| ExecuteError::Input {
+        what: archive.file.clone(),
+        digest: archive.sha256,
+        source,
+    })
+}
+
+fn read_debs(
+    archives: &[Archive],
+    usr_merge: &UsrMerge,
+    open: &OpenInput<'_>,
+    spool: &Path,
+) -> Result<Vec<DebPackage>, ExecuteError> {
+    archives
+        .par_iter()
+        .map(|archive| {
+            let file = &archive.file;
+            deb::read(read(archive, open)?, file, usr_merge, spool).map_err(|source| {
+                ExecuteError::Deb {
+                    file: file.clone(),
+                    source,
+                }
+            })
+        })
+        .collect()
+}
+
+fn winners(
+    winners: &BTreeMap<String, String>,
+) -> Result<BTreeMap<EntryPath, String>, EntryPathError> {
+    winners
+        .iter()
+        .map(|(path, package)| Ok((relative(path)?, package.clone())))
+        .collect()
+}
+
+/// An absolute path of an image as a path in a layer.
+fn relative(path: &str) -> Result<EntryPath, EntryPathError> {
+    EntryPath::new(path.strip_prefix('/').unwrap_or(path))
+}
+
+/// Who owns directories that no package lists: the family's user in the Python tree, else root.
+fn parents(placement: &Placement) -> Result<ParentPolicy, EntryPathError> {
+    let Placement { uid, gid, .. } = *placement;
+    let directory = DirectoryMetadata {
+        mode: DIRECTORY_MODE,
+        uid,
+        gid,
+    };
+    let tree = OwnedTree {
+        prefix: relative(&placement.prefix)?,
+        directory,
+    };
+    Ok(ParentPolicy {
+        trees: vec![tree],
+        ..ParentPolicy::default()
+    })
+}
+
+/// Group-writable, because arbitrary-UID platforms run containers as a random user in group 0.
+const DIRECTORY_MODE: u32 = 0o775;
+const FILE_MODE: u32 = 0o664;
+const EXECUTABLE_MODE: u32 = 0o775;
+
+fn wheel_placement(placement: &Placement) -> Result<wheel::Placement, EntryPathError> {
+    Ok(wheel::Placement {
+        prefix: relative(&placement.prefix)?,
+        python: (placement.python.major, placement.python.minor),
+        uid: placement.uid,
+        gid: placement.gid,
+        directory_mode: DIRECTORY_MODE,
+        file_mode: FILE_MODE,
+        executable_mode: EXECUTABLE_MODE,
+    })
+}
+
+fn venv_entries(venv: &Venv) -> Result<Vec<Entry>, ExecuteError> {
+    let mut entries =
+        wheel::venv(&wheel_placement(&venv.placement)?, &venv.executable).map_err(|source| {
+            ExecuteError::Wheel {
+                file: "the Python tree".into(),
+                source,
+            }
+        })?;
+    let home = relative(&venv.home)?;
+    if !entries.iter().any(|entry| entry.path == home) {
+        entries.push(Entry {
+            path: home,
+            kind: EntryKind::Directory,
+            mode: DIRECTORY_MODE,
+            uid: venv.placement.uid,
+            gid: venv.placement.gid,
+            mtime: REPRODUCIBLE_MTIME,
+            capability: None,
+        });
+    }
+    Ok(entries)
+}
+
+fn file_entries(files: &Files, open: &OpenInput<'_>) -> Result<Vec<Entry>, ExecuteError> {
+    let entry = |file: &kiln_plan::PlacedFile| {
+        let archive = Archive {
+            file: file.to.clone(),
+            sha256: file.sha256,
+        };
+        Ok(Entry {
+            path: relative(&file.to)?,
+            kind: EntryKind::File(Payload::Plain(read(&archive, open)?)),
+            mode: file.mode,
+            uid: file.uid,
+            gid: file.gid,
+            mtime: REPRODUCIBLE_MTIME,
+            capability: None,
+        })
+    };
+    files.files.iter().map(entry).collect()
+}

@@ -1,0 +1,305 @@
+//! From a lock to the steps and images of a plan.
+
+use std::collections::HashMap;
+
+use kiln_digest::Digest;
+use kiln_lock::{Deb, Lock, LockedImage, Set, Wheel};
+use kiln_recipe::{ComponentId, ComponentKind, Family, Platform};
+
+use crate::{
+    action::{ACTION_FORMAT, Action, Compression},
+    config::{self, ImageConfig},
+    draft::{Context, Draft},
+    layers::{MAX_LAYERS, OWN_LAYER},
+};
+
+/// The steps of some images, and how the images are put together from them.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Every distinct action, in the order in which images first need them.
+    pub steps: Vec<Step>,
+    /// The images, in the order in which they were asked for.
+    pub images: Vec<ImagePlan>,
+}
+
+/// An action and what it takes to run it.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The action's key.
+    pub key: Digest,
+    /// The action.
+    pub action: Action,
+    /// The component that first brought it.
+    pub component: ComponentId,
+    /// For people: `numpy 2.4.6`, or `datascience: 61 wheels`.
+    pub title: String,
+    /// Its inputs, in the order of the action.
+    pub inputs: Vec<Input>,
+}
+
+/// A blob that a step reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Its digest.
+    pub sha256: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where an input comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A Debian package of a named source.
+    Deb {
+        /// The source.
+        source: String,
+        /// The suite that listed it.
+        suite: String,
+        /// The path below the archive's root.
+        path: String,
+    },
+    /// A wheel of a named source.
+    Wheel {
+        /// The source.
+        source: String,
+        /// The normalised project name.
+        project: String,
+        /// The file name.
+        file: String,
+    },
+    /// A file of the family, relative to its directory.
+    Family(String),
+}
+
+/// An image: its layers and its configuration.
+#[derive(Debug, Clone)]
+pub struct ImagePlan {
+    /// Full name.
+    pub name: String,
+    /// Platform.
+    pub platform: Platform,
+    /// `YYYY-MM-DD`.
+    pub date: String,
+    /// Its layers, bottom first.
+    pub layers: Vec<LayerUse>,
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// The size in bytes from which a package has a layer of its own; more than [`OWN_LAYER`]
+    /// when the image would have had too many layers.
+    pub threshold: u64,
+}
+
+/// One layer of an image.
+#[derive(Debug, Clone)]
+pub struct LayerUse {
+    /// Index into [`Plan::steps`].
+    pub step: usize,
+    /// What the image's history says of it: component and packages.
+    pub history: String,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The lock has no such image, or names a part that it lacks.
+    #[error("the lock names {0}, which it does not hold")]
+    Dangling(String),
+    /// The family lacks a component that the lock names.
+    #[error("image `{image}` needs {component}, which the family does not have")]
+    NoComponent {
+        /// The image.
+        image: String,
+        /// The component.
+        component: String,
+    },
+    /// A value refers to a variable that nothing below sets.
+    #[error("{at}: the value of `{variable}` uses `${{{missing}}}`, which nothing below it sets")]
+    UndefinedVariable {
+        /// Where the component is declared.
+        at: String,
+        /// The variable with the value.
+        variable: String,
+        /// The variable that is missing.
+        missing: String,
+    },
+    /// Too many small parts: not even the largest threshold helps.
+    #[error("image `{image}` would have {layers} layers; {MAX_LAYERS} are allowed")]
+    TooManyLayers {
+        /// The image.
+        image: String,
+        /// How many.
+        layers: usize,
+    },
+}
+
+/// Plans `images` of a lock. Family and lock must agree (`kiln_lock::check`).
+pub fn plan(
+    family: &Family,
+    lock: &Lock,
+    images: &[&LockedImage],
+    compression: Compression,
+) -> Result<Plan, PlanError> {
+    let index = Index::new(lock);
+    let mut steps = Steps::default();
+    let images = images
+        .iter()
+        .map(|image| {
+            let (drafts, threshold) = image_drafts(family, &index, image)?;
+            let intern = |draft| steps.intern(image.platform, compression, draft);
+            Ok(ImagePlan {
+                name: image.name.clone(),
+                platform: image.platform,
+                date: image.date.clone(),
+                layers: drafts.into_iter().map(intern).collect(),
+                config: config::config(family, image)?,
+                threshold,
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Plan {
+        steps: steps.list,
+        images,
+    })
+}
+
+/// The lock's parts by id.
+struct Index<'a> {
+    sets: HashMap<&'a str, &'a Set>,
+    debs: HashMap<&'a str, &'a Deb>,
+    wheels: HashMap<&'a str, &'a Wheel>,
+}
+
+impl<'a> Index<'a> {
+    fn new(lock: &'a Lock) -> Self {
+        Self {
+            sets: lock.sets.iter().map(|set| (set.id.as_str(), set)).collect(),
+            debs: lock
+                .debs
+                .iter()
+                .map(|deb| (deb.id.0.as_str(), deb))
+                .collect(),
+            wheels: lock
+                .wheels
+                .iter()
+                .map(|wheel| (wheel.id.0.as_str(), wheel))
+                .collect(),
+        }
+    }
+
+    fn set(&self, id: &str) -> Result<&'a Set, PlanError> {
+        self.sets
+            .get(id)
+            .copied()
+            .ok_or_else(|| PlanError::Dangling(format!("set `{id}`")))
+    }
+
+    fn debs(&self, set: &Set) -> Result<Vec<&'a Deb>, PlanError> {
+        let find = |id: &kiln_lock::PackageId| self.debs.get(id.0.as_str()).copied();
+        let missing = |id| PlanError::Dangling(format!("package `{id}`"));
+        set.debs
+            .iter()
+            .map(|id| find(id).ok_or_else(|| missing(id)))
+            .collect()
+    }
+
+    fn wheels(&self, set: &Set) -> Result<Vec<&'a Wheel>, PlanError> {
+        let find = |id: &kiln_lock::PackageId| self.wheels.get(id.0.as_str()).copied();
+        let missing = |id| PlanError::Dangling(format!("package `{id}`"));
+        set.wheels
+            .iter()
+            .map(|id| find(id).ok_or_else(|| missing(id)))
+            .collect()
+    }
+}
+
+/// The steps so far; a key stands once.
+#[derive(Default)]
+struct Steps {
+    list: Vec<Step>,
+    by_key: HashMap<Digest, usize>,
+}
+
+impl Steps {
+    fn intern(&mut self, platform: Platform, compression: Compression, draft: Draft) -> LayerUse {
+        let Draft {
+            component,
+            title,
+            kind,
+            inputs,
+            history,
+        } = draft;
+        let action = Action {
+            format: ACTION_FORMAT,
+            platform,
+            compression,
+            kind,
+        };
+        let key = action.key();
+        let step = *self.by_key.entry(key).or_insert_with(|| {
+            self.list.push(Step {
+                key,
+                action,
+                component,
+                title,
+                inputs,
+            });
+            self.list.len() - 1
+        });
+        LayerUse { step, history }
+    }
+}
+
+/// The drafts of an image, bottom layer first, and the threshold that made them few enough.
+fn image_drafts(
+    family: &Family,
+    index: &Index<'_>,
+    image: &LockedImage,
+) -> Result<(Vec<Draft>, u64), PlanError> {
+    let mut threshold = OWN_LAYER;
+    loop {
+        let drafts = drafts_at(family, index, image, threshold)?;
+        if drafts.len() <= MAX_LAYERS {
+            return Ok((drafts, threshold));
+        }
+        // No archive is larger than this; doubling on would change nothing.
+        if threshold > 1 << 50 {
+            let (image, layers) = (image.name.clone(), drafts.len());
+            return Err(PlanError::TooManyLayers { image, layers });
+        }
+        threshold *= 2;
+    }
+}
+
+fn drafts_at(
+    family: &Family,
+    index: &Index<'_>,
+    image: &LockedImage,
+    threshold: u64,
+) -> Result<Vec<Draft>, PlanError> {
+    let context = Context::new(family, image)?;
+    let sets = image
+        .sets
+        .iter()
+        .map(|id| index.set(id))
+        .collect::<Result<Vec<_>, _>>()?;
+    let last_with_debs = sets.iter().rposition(|set| !set.debs.is_empty());
+    let mut drafts = Vec::new();
+    let mut all_debs = Vec::new();
+    for (position, set) in sets.iter().enumerate() {
+        let component = context.component(&set.component)?;
+        let debs = index.debs(set)?;
+        context.debs(&mut drafts, component, &debs, threshold);
+        all_debs.extend(debs);
+        if last_with_debs == Some(position) {
+            drafts.push(context.database(component, &all_debs));
+        }
+        if set.component.kind == ComponentKind::Base {
+            drafts.push(context.venv(component));
+        }
+        context.wheels(&mut drafts, component, &index.wheels(set)?, threshold);
+        drafts.extend(context.files(component));
+    }
+    Ok(drafts)
+}
