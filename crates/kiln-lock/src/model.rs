@@ -19,6 +19,12 @@ pub const LOCK_VERSION: u32 = 1;
 #[serde(transparent)]
 pub struct PackageId(pub String);
 
+impl AsRef<str> for PackageId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for PackageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,0 +1,43 @@
+//! Finding things in a lock by id. Lists are sorted, so this is a binary search.
+
+use crate::model::{Deb, Lock, LockedImage, PackageId, Set, Wheel};
+
+/// Every package of an image, in layer order: set after set, sorted by id within a set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Closure<'a> {
+    /// Debian packages.
+    pub debs: Vec<&'a Deb>,
+    /// Wheels.
+    pub wheels: Vec<&'a Wheel>,
+}
+
+impl Lock {
+    /// The Debian package of this id.
+    pub fn deb(&self, id: &PackageId) -> Option<&Deb> {
+        let index = self.debs.binary_search_by(|deb| deb.id.cmp(id)).ok()?;
+        self.debs.get(index)
+    }
+
+    /// The wheel of this id.
+    pub fn wheel(&self, id: &PackageId) -> Option<&Wheel> {
+        let index = self.wheels.binary_search_by(|wheel| wheel.id.cmp(id)).ok()?;
+        self.wheels.get(index)
+    }
+
+    /// The set of this id.
+    pub fn set(&self, id: &str) -> Option<&Set> {
+        let index = self.sets.binary_search_by(|set| set.id.as_str().cmp(id)).ok()?;
+        self.sets.get(index)
+    }
+
+    /// Every package of an image. Ids that do not exist (in a lock that was not parsed) are left
+    /// out.
+    pub fn image_closure(&self, image: &LockedImage) -> Closure<'_> {
+        let mut closure = Closure::default();
+        for set in image.sets.iter().filter_map(|id| self.set(id)) {
+            closure.debs.extend(set.debs.iter().filter_map(|id| self.deb(id)));
+            closure.wheels.extend(set.wheels.iter().filter_map(|id| self.wheel(id)));
+        }
+        closure
+    }
+}
