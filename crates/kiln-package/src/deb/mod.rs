@@ -24,8 +24,8 @@
 //! - The result depends on the archive and on the usr-merge table only. Files, links and control
 //!   files keep the times of the archive; directories and generated files have
 //!   [`kiln_layer::REPRODUCIBLE_MTIME`]. Owners are the archive's numbers, modes its twelve bits.
-//! - Of several names of one file, the first in path order is the file and the others are hard
-//!   links to it, so that a layer sorted by path always has the file before its links.
+//! - A hard link leads to a file of the same package, never to another link. Which name carries
+//!   the payload in a sorted layer is settled when layers are merged.
 //!
 //! # Where this is stricter than dpkg
 //!

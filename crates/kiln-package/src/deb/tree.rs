@@ -73,7 +73,6 @@ impl Tree {
         for member in members {
             tree.add(member, merge)?;
         }
-        tree.order_hardlinks();
         Ok(tree)
     }
 
@@ -176,7 +175,8 @@ impl Tree {
             .collect()
     }
 
-    /// The file at a path or behind the hard link there: its own path and its bytes.
+    /// The file at a path or behind the hard link there: its own path and its bytes. Links are
+    /// kept as links to the file itself, so this follows one link at most.
     fn file(&self, path: &EntryPath) -> Option<(EntryPath, Bytes)> {
         let entry = &self.entries[*self.places.get(path)?];
         match &entry.kind {
@@ -198,39 +198,6 @@ impl Tree {
         self.places.insert(entry.path.clone(), self.entries.len());
         self.entries.push(entry);
         Ok(())
-    }
-
-    /// Lets the first name in path order be the file, and the others links to it. All names of a
-    /// file share its metadata, as they will in a file system.
-    fn order_hardlinks(&mut self) {
-        let mut names: HashMap<EntryPath, Vec<usize>> = HashMap::new();
-        for (place, entry) in self.entries.iter().enumerate() {
-            if let EntryKind::Hardlink(first) = &entry.kind {
-                names.entry(first.clone()).or_default().push(place);
-            }
-        }
-        for (file, mut places) in names {
-            let Some(&file_place) = self.places.get(&file) else {
-                continue;
-            };
-            places.push(file_place);
-            places.sort_by(|&a, &b| self.entries[a].path.cmp(&self.entries[b].path));
-            let inode = self.entries[file_place].clone();
-            let first = self.entries[places[0]].path.clone();
-            for place in places {
-                let path = self.entries[place].path.clone();
-                let kind = if path == first {
-                    inode.kind.clone()
-                } else {
-                    EntryKind::Hardlink(first.clone())
-                };
-                self.entries[place] = Entry {
-                    path,
-                    kind,
-                    ..inode.clone()
-                };
-            }
-        }
     }
 }
 

@@ -47,7 +47,13 @@ impl Triggers {
     pub fn parse(text: &str) -> Result<Self, TriggerError> {
         let mut triggers = Self::default();
         for (index, line) in text.lines().enumerate() {
-            let directive = line.split('#').next().unwrap_or_default();
+            // deb-triggers(5) promises comments at the end of a line as well; dpkg takes them for
+            // part of the name, which it then refuses.
+            let directive = if line.trim_ascii_start().starts_with('#') {
+                ""
+            } else {
+                line
+            };
             let wrong = |problem| TriggerError {
                 line: index + 1,
                 problem,
