@@ -145,3 +145,91 @@ pub fn check_name(name: &str) -> Result<(), LayoutError> {
         Err(LayoutError::Name(name.chars().take(300).collect()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_digest::Digest;
+
+    use super::*;
+    use crate::ManifestKind;
+
+    fn manifest(content: &str) -> ManifestDescriptor {
+        ManifestDescriptor {
+            kind: ManifestKind::Image,
+            digest: Digest::of(content.as_bytes()),
+            size: content.len() as u64,
+            platform: None,
+        }
+    }
+
+    #[test]
+    fn a_name_moves_and_keeps_its_place() {
+        let mut layout = Layout::new();
+        layout.set("a", &manifest("1")).unwrap();
+        layout.set("b", &manifest("2")).unwrap();
+        layout.set("a", &manifest("3")).unwrap();
+        let layout = Layout::parse(&layout.to_bytes()).unwrap();
+        let entries: Vec<_> = layout
+            .entries()
+            .map(|entry| (entry.name, entry.manifest))
+            .collect();
+        assert_eq!(
+            entries,
+            [("a".into(), manifest("3")), ("b".into(), manifest("2"))]
+        );
+    }
+
+    #[test]
+    fn a_removed_name_is_gone_and_others_stay() {
+        let mut layout = Layout::new();
+        layout.set("a", &manifest("1")).unwrap();
+        layout.set("b", &manifest("2")).unwrap();
+        assert!(layout.remove("a"));
+        assert!(!layout.remove("a"));
+        assert_eq!(layout.find("a"), None);
+        assert_eq!(layout.find("b"), Some(manifest("2")));
+    }
+
+    #[test]
+    fn what_other_tools_wrote_stays() {
+        let digest = "ab".repeat(32);
+        let foreign = format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.other+json","digest":"sha256:{digest}","size":7,"annotations":{{"x":"y"}}}}],"annotations":{{"k":"v"}}}}"#
+        );
+        let mut layout = Layout::parse(foreign.as_bytes()).unwrap();
+        layout.set("a", &manifest("1")).unwrap();
+        let text = String::from_utf8(layout.to_bytes()).unwrap();
+        assert!(text.contains(r#""annotations":{"x":"y"}"#), "{text}");
+        assert!(text.contains(r#""annotations":{"k":"v"}"#), "{text}");
+        assert_eq!(layout.entries().count(), 1);
+        assert_eq!(layout.children().len(), 2);
+    }
+
+    #[test]
+    fn an_empty_layout_is_this_index() {
+        assert_eq!(
+            String::from_utf8(Layout::new().to_bytes()).unwrap(),
+            r#"{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}"#
+        );
+    }
+
+    #[test]
+    fn names_follow_the_specification() {
+        for name in [
+            "a",
+            "cuda-jupyter-pytorch-debian12-3.11_2026a_20260131",
+            "a/b:c",
+            "a--b",
+        ] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in [
+            "", "-a", "a-", "a..b", "a/", "/a", "a b", "a---b", "ä", "../a", "a\n",
+        ] {
+            assert!(
+                matches!(check_name(name), Err(LayoutError::Name(_))),
+                "{name}"
+            );
+        }
+    }
+}

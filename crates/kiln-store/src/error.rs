@@ -4,7 +4,6 @@ use std::{io, path::PathBuf};
 
 use kiln_digest::Digest;
 use kiln_oci::{DocumentError, ImageError, LayoutError};
-use rustix::io::Errno;
 
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +105,9 @@ impl StoreError {
             Self::NoHome => "set KILN_HOME to a directory for the store",
             Self::NotAStore(_) => "set KILN_HOME to a new or empty directory",
             Self::NewerFormat { .. } => "use the newer kiln, or set KILN_HOME to another directory",
+            Self::Damaged { path, .. } if path.ends_with("store.json") => {
+                "if the directory is a store of kiln's, restore the file: it says {\"format\":1}"
+            }
             Self::Damaged { .. } => {
                 "move the file away; what it named is found again by the next build"
             }
@@ -123,20 +125,21 @@ impl StoreError {
 }
 
 fn io_hint(error: &io::Error) -> Option<&'static str> {
-    Some(match Errno::from_io_error(error)? {
-        Errno::NOSPC | Errno::DQUOT => {
+    Some(match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "the disk or quota is full: free space with `kiln store gc`, or set KILN_HOME to a \
              directory on another disk"
         }
-        Errno::FBIG => "files of this size are not allowed here; see `ulimit -f`",
-        Errno::ROFS => {
+        io::ErrorKind::FileTooLarge => "files of this size are not allowed here; see `ulimit -f`",
+        io::ErrorKind::ReadOnlyFilesystem => {
             "the file system is read-only: set KILN_HOME to a directory that can be written"
         }
-        Errno::ACCESS | Errno::PERM => {
+        io::ErrorKind::PermissionDenied => {
             "the store belongs to another user: set KILN_HOME to a directory of your own"
         }
-        Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS => {
-            "the file system has no locks: set KILN_HOME to a directory on a local disk"
+        io::ErrorKind::Unsupported => {
+            "the file system lacks something, perhaps locks: set KILN_HOME to a directory on a \
+             local disk"
         }
         _ => return None,
     })

@@ -23,17 +23,7 @@ pub(crate) fn temporary_in(directory: &Path) -> Result<NamedTempFile, StoreError
         .prefix(TEMPORARY_PREFIX)
         .permissions(fs::Permissions::from_mode(0o644))
         .tempfile_in(directory)
-        .map_err(|error| {
-            // tempfile wraps errors with the path; the plain error keeps its number.
-            let source = error
-                .raw_os_error()
-                .map_or(error, io::Error::from_raw_os_error);
-            StoreError::Io {
-                action: "create a file in",
-                path: directory.to_owned(),
-                source,
-            }
-        })
+        .map_err(StoreError::io("create a file in", directory))
 }
 
 /// Syncs a finished temporary file and gives it its name, so that the name survives a crash of

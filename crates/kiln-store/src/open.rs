@@ -154,3 +154,43 @@ fn temporary_files(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
         })
         .map_err(StoreError::io("read", directory))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(variables: &[(&str, &str)]) -> Option<String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        default_root(variable)
+            .ok()
+            .map(|path| path.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_environment_says_where_the_store_is() {
+        let home = ("HOME", "/home/a");
+        assert_eq!(root(&[home]).unwrap(), "/home/a/.local/share/kiln");
+        assert_eq!(
+            root(&[home, ("XDG_DATA_HOME", "/data")]).unwrap(),
+            "/data/kiln"
+        );
+        assert_eq!(
+            root(&[home, ("XDG_DATA_HOME", "/data"), ("KILN_HOME", "k")]).unwrap(),
+            "k"
+        );
+        assert_eq!(root(&[]), None);
+    }
+
+    #[test]
+    fn empty_and_relative_values_count_as_unset() {
+        let variables = [
+            ("HOME", "/home/a"),
+            ("XDG_DATA_HOME", "data"),
+            ("KILN_HOME", ""),
+        ];
+        assert_eq!(root(&variables).unwrap(), "/home/a/.local/share/kiln");
+    }
+}

@@ -156,3 +156,123 @@ fn result_of(line: &[u8]) -> Option<ActionResult> {
     }
     serde_json::from_slice(record.get(KEY_DIGITS..)?.strip_prefix(b" ")?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_oci::LayerMediaType;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn result(text: &str) -> ActionResult {
+        ActionResult::Layer(LayerDescriptor {
+            digest: Digest::of(text.as_bytes()),
+            diff_id: Digest::of(b"tar"),
+            size: text.len() as u64,
+            unpacked_size: 1 << 40,
+            media_type: LayerMediaType::Gzip,
+        })
+    }
+
+    fn key(number: u8) -> Digest {
+        Digest::of(&[number])
+    }
+
+    fn log(numbers: &[u8]) -> Vec<u8> {
+        numbers
+            .iter()
+            .flat_map(|number| encode(&key(*number), &result(&number.to_string())))
+            .collect()
+    }
+
+    /// Stores that exist hold such lines: a change must still read them.
+    #[test]
+    fn a_record_is_this_line() {
+        let line = String::from_utf8(encode(&key(1), &result("x"))).unwrap();
+        let record = format!(
+            r#"{} {{"layer":{{"digest":"{}","diff_id":"{}","size":1,"unpacked_size":1099511627776,"media_type":"gzip"}}}}"#,
+            Digest::of(&[1]).hex(),
+            Digest::of(b"x"),
+            Digest::of(b"tar"),
+        );
+        assert_eq!(
+            line,
+            format!("{} {record}\n", &Digest::of(record.as_bytes()).hex()[..16])
+        );
+    }
+
+    #[test]
+    fn the_last_record_of_a_key_counts() {
+        let mut log = log(&[1, 2]);
+        log.extend(encode(&key(1), &result("newer")));
+        let found = read(&log, None);
+        assert_eq!(found[&key(1)], result("newer"));
+        assert_eq!(found[&key(2)], result("2"));
+    }
+
+    #[test]
+    fn a_result_of_an_unknown_kind_is_absent() {
+        let record = format!("{} {{\"hologram\":{{}}}}", key(1).hex());
+        let line = format!("{} {record}\n", check(record.as_bytes()));
+        let mut log = line.into_bytes();
+        log.extend(super::tests::log(&[2]));
+        assert_eq!(read(&log, None).into_keys().collect::<Vec<_>>(), [key(2)]);
+    }
+
+    #[test]
+    fn a_record_after_a_torn_one_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("results");
+        let whole = log(&[1, 2]);
+        let torn = &whole[..whole.len() - 10];
+        std::fs::write(&path, torn).unwrap();
+        let mut file = File::options().read(true).append(true).open(&path).unwrap();
+        append(&mut file, &log(&[3])).unwrap();
+        append(&mut file, &log(&[4])).unwrap();
+        let found = read(&std::fs::read(&path).unwrap(), None);
+        assert_eq!(found, read(&log(&[1, 3, 4]), None));
+        assert_eq!(found.len(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn a_truncated_log_gives_its_whole_records(length in 0..2000_usize) {
+            let whole = log(&[1, 2, 3, 4]);
+            let length = length.min(whole.len());
+            // A record is whole with its last brace; the line feed says nothing more.
+            let records = whole.split_inclusive(|byte| *byte == b'\n');
+            let mut end = 0;
+            let complete = records.filter(|record| {
+                end += record.len();
+                end - 1 <= length
+            });
+            let expected: Vec<u8> = complete.flatten().copied().collect();
+            prop_assert_eq!(read(&whole[..length], None), read(&expected, None));
+        }
+
+        #[test]
+        fn a_damaged_byte_never_gives_another_result(at: prop::sample::Index, byte: u8) {
+            let intact = log(&[1, 2, 3]);
+            let original = read(&intact, None);
+            let mut damaged = intact;
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+            for (key, result) in read(&damaged, None) {
+                prop_assert_eq!(original.get(&key), Some(&result));
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_give_nothing(bytes: Vec<u8>) {
+            prop_assert!(read(&bytes, None).is_empty());
+        }
+
+        #[test]
+        fn arbitrary_lines_of_the_right_shape_give_nothing(
+            digits in "[0-9a-f]{16}", rest in "[0-9a-f]{64} \\{.{0,80}",
+        ) {
+            let log = format!("{digits} {rest}\n");
+            prop_assert!(read(log.as_bytes(), None).is_empty());
+        }
+    }
+}
