@@ -18,7 +18,7 @@ pub enum WheelError {
     #[error("`{0}` is not the absolute path of an interpreter")]
     Interpreter(String),
     /// The archive itself is refused.
-    #[error("the archive is refused")]
+    #[error(transparent)]
     Zip(#[from] ZipError),
     /// No `.dist-info` directory, or several.
     #[error("the wheel has {0} `.dist-info` directories instead of one")]
@@ -96,7 +96,9 @@ impl WheelError {
                 "the wheel was changed after it was built, or was built wrongly; \
                  another version of the package may be sound"
             }
-            Self::Zip(_) => "the archive is damaged or made to mislead; do not use it",
+            Self::Zip(_) => {
+                "the archive is damaged or misleading; fetch it again, or use another version"
+            }
             _ => return None,
         };
         Some(hint.to_owned())

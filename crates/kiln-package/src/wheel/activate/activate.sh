@@ -41,9 +41,10 @@ if [ -n "${PYTHONHOME+set}" ]; then
     unset PYTHONHOME
 fi
 
-if [ -z "${VIRTUAL_ENV_DISABLE_PROMPT-}" ]; then
-    _OLD_VIRTUAL_PS1=${PS1-}
-    PS1="($VIRTUAL_ENV_PROMPT) ${PS1-}"
+# A shell that runs a script has no prompt.
+if [ -z "${VIRTUAL_ENV_DISABLE_PROMPT-}" ] && [ -n "${PS1+set}" ]; then
+    _OLD_VIRTUAL_PS1=$PS1
+    PS1="($VIRTUAL_ENV_PROMPT) $PS1"
 fi
 
 hash -r 2>/dev/null || :
