@@ -1,0 +1,247 @@
+//! Fetches what [`super::solve()`] chooses from: the one place of this module that reads the net.
+
+use std::{panic, thread};
+
+use jiff::Timestamp;
+use kiln_digest::Digest;
+use kiln_fetch::{FetchError, Fetcher, SourceKind};
+use kiln_lock::DebIndex;
+use kiln_recipe::{Archive, Base, Location, Platform};
+
+use super::{
+    index::{ArchiveName, Index},
+    packages::{self, ArchiveNumber, Package, PackagesError},
+    release::{Expected, PackagesFile, Release, ReleaseError},
+};
+
+/// The largest `InRelease` that is read (Debian's have some 150 KiB).
+const MAX_IN_RELEASE: u64 = 16 << 20;
+/// The largest packed `Packages` that is read (Debian's have some 10 MiB).
+const MAX_PACKAGES: u64 = 512 << 20;
+
+/// Why the packages of a base cannot be known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DebError {
+    /// Something could not be fetched.
+    #[error("{at}: cannot read the index of `{suite}` from source `{from}`")]
+    Fetch {
+        /// Where the archive is declared.
+        at: Location,
+        /// Its source.
+        from: String,
+        /// Its suite.
+        suite: String,
+        /// What went wrong.
+        #[source]
+        cause: FetchError,
+    },
+    /// The `InRelease` cannot be used.
+    #[error("{at}: cannot use the release `{suite}` of source `{from}`")]
+    Release {
+        /// Where the archive is declared.
+        at: Location,
+        /// Its source.
+        from: String,
+        /// Its suite.
+        suite: String,
+        /// The keyring that must have signed it.
+        keyring: String,
+        /// What is wrong.
+        #[source]
+        cause: ReleaseError,
+    },
+    /// A `Packages` index cannot be used.
+    #[error("{at}: cannot use `{path}` of source `{from}`")]
+    Packages {
+        /// Where the archive is declared.
+        at: Location,
+        /// Its source.
+        from: String,
+        /// The index, below the archive's root.
+        path: String,
+        /// What is wrong.
+        #[source]
+        cause: PackagesError,
+    },
+    /// The lock holds a date that is none.
+    #[error("the lock's index of `{suite}` from source `{from}` has no date, but `{date}`")]
+    LockedDate {
+        /// The source.
+        from: String,
+        /// The suite.
+        suite: String,
+        /// What stands there.
+        date: String,
+    },
+}
+
+impl DebError {
+    /// What a person can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            // An index that is gone is not a locked package that is gone.
+            Self::Fetch { cause, .. } if cause.is_gone() => Some(
+                "does the source have this suite? If its mirror is being updated, try again later"
+                    .to_owned(),
+            ),
+            Self::Fetch { cause, .. } => cause.hint(),
+            Self::Release { cause, keyring, .. } => {
+                let hint = cause.hint()?;
+                Some(match cause {
+                    ReleaseError::Signature(_) => format!("{hint} (`{keyring}`)"),
+                    _ => hint,
+                })
+            }
+            Self::Packages { .. } | Self::LockedDate { .. } => None,
+        }
+    }
+
+    /// Whether the bytes that came are others than those that were promised.
+    pub fn is_integrity(&self) -> bool {
+        match self {
+            Self::Fetch { cause, .. } => cause.is_integrity(),
+            Self::Release { cause, .. } => {
+                matches!(cause, ReleaseError::Signature(_) | ReleaseError::Rollback { .. })
+            }
+            Self::Packages { .. } => true,
+            Self::LockedDate { .. } => false,
+        }
+    }
+}
+
+/// The packages of all archives of `base` for `platform`, and what they were read from, sorted
+/// by source and suite. `previous` are the indexes of the lock before: older ones are refused.
+pub fn load(
+    fetcher: &Fetcher,
+    base: &Base,
+    platform: Platform,
+    previous: &[DebIndex],
+    now: Timestamp,
+) -> Result<(Index, Vec<DebIndex>), DebError> {
+    let architecture = platform.architecture();
+    let loaded: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..)
+            .zip(&base.archives)
+            .map(|(number, archive)| {
+                let source = ArchiveSource { fetcher, archive, architecture, previous, now };
+                scope.spawn(move || source.load(ArchiveNumber(number)))
+            })
+            .collect();
+        threads.into_iter().map(join).collect::<Result<_, _>>()
+    })?;
+    let names = base
+        .archives
+        .iter()
+        .map(|it| ArchiveName { source: it.source.clone(), suite: it.suite.clone() })
+        .collect();
+    let (mut indexes, packages): (Vec<DebIndex>, Vec<Vec<Package>>) = loaded.into_iter().unzip();
+    indexes.sort_by(|a, b| (&a.source, &a.suite).cmp(&(&b.source, &b.suite)));
+    indexes.dedup();
+    Ok((Index::new(architecture, names, packages.into_iter().flatten().collect()), indexes))
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+}
+
+#[derive(Clone, Copy)]
+struct ArchiveSource<'a> {
+    fetcher: &'a Fetcher,
+    archive: &'a Archive,
+    architecture: &'a str,
+    previous: &'a [DebIndex],
+    now: Timestamp,
+}
+
+impl ArchiveSource<'_> {
+    fn load(self, number: ArchiveNumber) -> Result<(DebIndex, Vec<Package>), DebError> {
+        match self.attempt(number) {
+            // A mirror that is updated between the two files has the second one no longer.
+            Err(DebError::Fetch { cause, .. }) if cause.is_gone() || cause.is_integrity() => {
+                self.attempt(number)
+            }
+            result => result,
+        }
+    }
+
+    fn attempt(self, number: ArchiveNumber) -> Result<(DebIndex, Vec<Package>), DebError> {
+        let Archive { source, suite, components, .. } = self.archive;
+        let in_release = self.get(&format!("dists/{suite}/InRelease"), MAX_IN_RELEASE, None)?;
+        let expected = Expected {
+            suite,
+            keyring: &self.archive.keyring_bytes,
+            check_valid_until: self.archive.check_valid_until,
+            previous: self.previous_date()?,
+            now: self.now,
+        };
+        let release = Release::open(&in_release, &expected).map_err(|it| self.refused(it))?;
+        let mut files: Vec<PackagesFile> = Vec::new();
+        for component in components {
+            let found = release.packages(suite, component, self.architecture);
+            files.extend(found.map_err(|it| self.refused(it))?);
+        }
+        let read: Vec<Vec<Package>> = thread::scope(|scope| {
+            let threads: Vec<_> =
+                files.iter().map(|file| scope.spawn(|| self.read(file, number))).collect();
+            threads.into_iter().map(join).collect::<Result<_, _>>()
+        })?;
+        let index = DebIndex {
+            source: source.clone(),
+            suite: suite.clone(),
+            date: release.date.to_string(),
+            sha256: Digest::of(&in_release),
+            signed_by: release.signed_by,
+        };
+        Ok((index, read.into_iter().flatten().collect()))
+    }
+
+    fn read(self, file: &PackagesFile, number: ArchiveNumber) -> Result<Vec<Package>, DebError> {
+        // One byte more, so that a file that is too long is found by its digest.
+        let limit = file.file.size.saturating_add(1).min(MAX_PACKAGES);
+        let bytes = self.get(&file.path, limit, Some(file.file.sha256))?;
+        let unpacked = file.compression.unpack(&bytes, file.unpacked_limit);
+        unpacked
+            .map_err(PackagesError::Read)
+            .and_then(|reader| packages::read(reader, number, self.architecture))
+            .map_err(|cause| DebError::Packages {
+                at: self.archive.at.clone(),
+                from: self.archive.source.clone(),
+                path: file.path.clone(),
+                cause,
+            })
+    }
+
+    fn get(self, path: &str, limit: u64, digest: Option<Digest>) -> Result<Vec<u8>, DebError> {
+        let kind = SourceKind::Deb { suite: self.archive.suite.clone() };
+        self.fetcher.get(&self.archive.source, &kind, path, limit, digest).map_err(|cause| {
+            DebError::Fetch {
+                at: self.archive.at.clone(),
+                from: self.archive.source.clone(),
+                suite: self.archive.suite.clone(),
+                cause,
+            }
+        })
+    }
+
+    fn previous_date(self) -> Result<Option<Timestamp>, DebError> {
+        let Archive { source, suite, .. } = self.archive;
+        let locked = self.previous.iter().find(|it| it.source == *source && it.suite == *suite);
+        let Some(DebIndex { date, .. }) = locked else { return Ok(None) };
+        date.parse().map(Some).map_err(|_| DebError::LockedDate {
+            from: source.clone(),
+            suite: suite.clone(),
+            date: date.clone(),
+        })
+    }
+
+    fn refused(self, cause: ReleaseError) -> DebError {
+        DebError::Release {
+            at: self.archive.at.clone(),
+            from: self.archive.source.clone(),
+            suite: self.archive.suite.clone(),
+            keyring: self.archive.keyring.clone(),
+            cause,
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Who signed an `InRelease` (OpenPGP, RFC 9580: section 7, the cleartext signature framework;
+//! section 10, keys).
+//!
+//! A signature counts when a key of the keyring made it, and at that moment the key had a valid
+//! self-signature, was meant for signing and had not expired; when neither the key nor its hash
+//! is weak; and when nobody has revoked the key, whenever. One such signature is enough: archives
+//! sign with the keys of several releases, and a keyring need not hold all of them.
+//!
+//! What is handed back is the very text that was hashed, with dash escapes undone. Nothing before
+//! or behind the signed message is let through, so nothing unsigned is ever read.
+
+use std::{collections::BTreeSet, fmt};
+
+use jiff::Timestamp;
+use pgp::{
+    composed::{
+        CleartextSignedMessage, Deserializable, SignedKeyDetails, SignedPublicKey,
+        SignedPublicSubKey,
+    },
+    crypto::{hash::HashAlgorithm, public_key::PublicKeyAlgorithm},
+    packet::{PublicKey, Signature, SignatureType},
+    ser::Serialize,
+    types::{KeyDetails, PublicParams, Tag, VerifyingKey},
+};
+
+/// More than the keyrings of all distributions together hold.
+const MAX_KEYS: usize = 10_000;
+/// How far ahead of this machine's clock a signature's time may be, in seconds.
+const CLOCK_SKEW: i64 = 24 * 60 * 60;
+
+/// A text that somebody in the keyring signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// The text, with lines that end in CR LF.
+    pub text: String,
+    /// Fingerprints (upper-case hex) of the primary keys that vouch for it, sorted.
+    pub signed_by: Vec<String>,
+}
+
+/// Why a text is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignatureError {
+    /// The keyring holds no key that can be read.
+    #[error("the keyring holds no usable OpenPGP key{}", because(why))]
+    Keyring {
+        /// What is wrong with it, if that is known.
+        why: String,
+    },
+    /// It is not one clear-signed message and nothing else.
+    #[error("it is not a clear-signed message: {why}")]
+    Form {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It has no signatures, or all are by keys that the keyring does not hold.
+    #[error("the keyring holds none of the keys that signed it: {}", keys(signers))]
+    UnknownKey {
+        /// Fingerprints or key ids of who signed it.
+        signers: Vec<String>,
+    },
+    /// It is signed by keys of the keyring, but no signature counts.
+    #[error("none of its signatures counts: {}", refusals(refused))]
+    Refused {
+        /// Each with the fingerprint of its key.
+        refused: Vec<(String, Refusal)>,
+    },
+}
+
+/// Why the signature of a known key does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The text was changed, or the signature was.
+    Bad,
+    /// It is a signature of something else than a document.
+    Kind,
+    /// It does not say when it was made.
+    NoTime,
+    /// It says that it was made in the future.
+    Future,
+    /// It had a term, which has passed.
+    SignatureExpired,
+    /// Its hash can be forged.
+    WeakHash,
+    /// Its key can be broken.
+    WeakKey,
+    /// The key had expired when it was made.
+    KeyExpired,
+    /// The key was revoked.
+    KeyRevoked,
+    /// The key is not meant for signing, or not bound to its owner.
+    NotForSigning,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bad => "the signature does not match the text",
+            Self::Kind => "it is not a signature of a document",
+            Self::NoTime => "the signature has no time",
+            Self::Future => "the signature is from the future",
+            Self::SignatureExpired => "the signature has expired",
+            Self::WeakHash => "its hash function is broken",
+            Self::WeakKey => "the key is too weak",
+            Self::KeyExpired => "the key had expired when it signed",
+            Self::KeyRevoked => "the key is revoked",
+            Self::NotForSigning => "the key is not a valid signing key",
+        })
+    }
+}
+
+fn because(why: &str) -> String {
+    if why.is_empty() { String::new() } else { format!(": {why}") }
+}
+
+fn keys(signers: &[String]) -> String {
+    if signers.is_empty() { "nobody did".to_owned() } else { signers.join(", ") }
+}
+
+fn refusals(refused: &[(String, Refusal)]) -> String {
+    let texts: Vec<_> = refused.iter().map(|(key, why)| format!("{key}: {why}")).collect();
+    texts.join("; ")
+}
+
+impl SignatureError {
+    /// What a person can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownKey { .. } => Some(
+                "if the archive has a new key, get it in a way that you trust and add it to the \
+                 keyring"
+                    .to_owned(),
+            ),
+            Self::Keyring { .. } => {
+                Some("export the archive's keys with `gpg --export`, armored or not".to_owned())
+            }
+            Self::Form { .. } | Self::Refused { .. } => None,
+        }
+    }
+}
+
+/// Verifies a clear-signed message.
+pub fn verify(message: &[u8], keyring: &[u8], now: Timestamp) -> Result<Signed, SignatureError> {
+    let certificates = certificates(keyring)?;
+    let (message, _) = CleartextSignedMessage::from_armor_buf(message, Default::default())
+        .map_err(|error| SignatureError::Form { why: error.to_string() })?;
+    let text = message.signed_text();
+    let mut signed_by = BTreeSet::new();
+    let mut refused = Vec::new();
+    let mut unknown = BTreeSet::new();
+    for signature in message.signatures() {
+        let Some((certificate, signer)) = find_signer(&certificates, signature) else {
+            unknown.insert(issuer(signature));
+            continue;
+        };
+        let fingerprint = format!("{:X}", certificate.fingerprint());
+        match check(signature, &text, certificate, signer, now) {
+            Ok(()) => drop(signed_by.insert(fingerprint)),
+            Err(refusal) => refused.push((fingerprint, refusal)),
+        }
+    }
+    if !signed_by.is_empty() {
+        Ok(Signed { text, signed_by: signed_by.into_iter().collect() })
+    } else if refused.is_empty() {
+        Err(SignatureError::UnknownKey { signers: unknown.into_iter().collect() })
+    } else {
+        Err(SignatureError::Refused { refused })
+    }
+}
+
+/// The keys of a keyring: binary, or armored, then in one block or several. Keys of kinds that
+/// nobody here can verify with are passed over.
+fn certificates(keyring: &[u8]) -> Result<Vec<SignedPublicKey>, SignatureError> {
+    // Binary packets start with a byte whose highest bit is set (RFC 9580, 4.2).
+    let is_binary = keyring.first().is_some_and(|first| first & 0x80 != 0);
+    let mut found = Vec::new();
+    let mut why = String::new();
+    if is_binary {
+        collect(SignedPublicKey::from_bytes_many(keyring), &mut found, &mut why);
+    } else {
+        let text = String::from_utf8_lossy(keyring);
+        let starts = text.match_indices("-----BEGIN PGP PUBLIC KEY BLOCK-----");
+        for (start, _) in starts.take(MAX_KEYS) {
+            let blocks = SignedPublicKey::from_armor_many_buf(&text.as_bytes()[start..]);
+            collect(blocks.map(|(keys, _)| keys), &mut found, &mut why);
+        }
+    }
+    if found.is_empty() { Err(SignatureError::Keyring { why }) } else { Ok(found) }
+}
+
+fn collect<I: Iterator<Item = pgp::errors::Result<SignedPublicKey>>>(
+    keys: pgp::errors::Result<I>,
+    found: &mut Vec<SignedPublicKey>,
+    why: &mut String,
+) {
+    match keys {
+        Err(error) => *why = error.to_string(),
+        Ok(keys) => {
+            for key in keys.take(MAX_KEYS) {
+                match key {
+                    Ok(key) => found.push(key),
+                    Err(error) => *why = error.to_string(),
+                }
+            }
+        }
+    }
+}
+
+/// Which key of a certificate made a signature.
+#[derive(Clone, Copy)]
+enum Signer<'a> {
+    Primary,
+    Subkey(&'a SignedPublicSubKey),
+}
+
+fn find_signer<'a>(
+    certificates: &'a [SignedPublicKey],
+    signature: &Signature,
+) -> Option<(&'a SignedPublicKey, Signer<'a>)> {
+    certificates.iter().find_map(|certificate| {
+        if is_issuer(signature, &certificate.primary_key) {
+            return Some((certificate, Signer::Primary));
+        }
+        let mut subkeys = certificate.public_subkeys.iter();
+        let subkey = subkeys.find(|subkey| is_issuer(signature, &subkey.key))?;
+        Some((certificate, Signer::Subkey(subkey)))
+    })
+}
+
+/// Fingerprints decide; key ids, which can be forged, only where there is no fingerprint. That a
+/// key is found here says nothing yet about whether it signed.
+fn is_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
+    let fingerprints = signature.issuer_fingerprint();
+    if fingerprints.is_empty() {
+        signature.issuer_key_id().contains(&&key.legacy_key_id())
+    } else {
+        fingerprints.contains(&&key.fingerprint())
+    }
+}
+
+fn issuer(signature: &Signature) -> String {
+    let fingerprint = signature.issuer_fingerprint().first().map(|it| format!("{it:X}"));
+    let key_id = || signature.issuer_key_id().first().map(|it| it.to_string().to_uppercase());
+    fingerprint.or_else(key_id).unwrap_or_else(|| "an unnamed key".to_owned())
+}
+
+fn check(
+    signature: &Signature,
+    text: &str,
+    certificate: &SignedPublicKey,
+    signer: Signer<'_>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    if !matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary)) {
+        return Err(Refusal::Kind);
+    }
+    if !signature.hash_alg().is_some_and(is_strong_hash) {
+        return Err(Refusal::WeakHash);
+    }
+    let verified = match signer {
+        Signer::Primary => signature.verify(&certificate.primary_key, text.as_bytes()),
+        Signer::Subkey(subkey) => signature.verify(&subkey.key, text.as_bytes()),
+    };
+    verified.map_err(|_| Refusal::Bad)?;
+    let made = i64::from(signature.created().ok_or(Refusal::NoTime)?.as_secs());
+    if made > now.as_second() + CLOCK_SKEW {
+        return Err(Refusal::Future);
+    }
+    let term = signature.signature_expiration_time().map_or(0, |term| term.as_secs());
+    if is_over(made, term, now.as_second()) {
+        return Err(Refusal::SignatureExpired);
+    }
+    check_primary(certificate, made, matches!(signer, Signer::Primary))?;
+    match signer {
+        Signer::Primary => check_strength(&certificate.primary_key),
+        Signer::Subkey(subkey) => {
+            check_subkey(&certificate.primary_key, subkey, made)?;
+            check_strength(&subkey.key)
+        }
+    }
+}
+
+/// Whether something that began at `start` and had a term of `seconds` (0: for ever) is over.
+fn is_over(start: i64, seconds: u32, at: i64) -> bool {
+    seconds != 0 && start + i64::from(seconds) <= at
+}
+
+fn check_primary(
+    certificate: &SignedPublicKey,
+    made: i64,
+    must_sign: bool,
+) -> Result<(), Refusal> {
+    let key = &certificate.primary_key;
+    let SignedKeyDetails { revocation_signatures, .. } = &certificate.details;
+    if revocation_signatures.iter().any(|it| it.verify_key(key).is_ok()) {
+        return Err(Refusal::KeyRevoked);
+    }
+    let newest = self_signature(certificate).ok_or(Refusal::NotForSigning)?;
+    let term = newest.key_expiration_time().map_or(0, |term| term.as_secs());
+    if is_over(i64::from(key.created_at().as_secs()), term, made) {
+        return Err(Refusal::KeyExpired);
+    }
+    let flags = newest.key_flags();
+    // Old keys say nothing about what they are for.
+    let says_nothing = !flags.certify() && !flags.sign() && !flags.encrypt_comms();
+    if must_sign && !flags.sign() && !says_nothing {
+        return Err(Refusal::NotForSigning);
+    }
+    Ok(())
+}
+
+/// The newest valid signature by which a primary key describes itself.
+fn self_signature(certificate: &SignedPublicKey) -> Option<&Signature> {
+    let key: &PublicKey = &certificate.primary_key;
+    let direct = certificate.details.direct_signatures.iter();
+    let direct = direct.filter(|it| it.verify_key(key).is_ok());
+    let users = certificate.details.users.iter().flat_map(|user| {
+        user.signatures.iter().filter(|it| {
+            it.is_certification()
+                && it.typ() != Some(SignatureType::CertRevocation)
+                && is_issuer(it, key)
+                && it.verify_certification(key, Tag::UserId, &user.id).is_ok()
+        })
+    });
+    direct.chain(users).max_by_key(|it| it.created().map(|time| time.as_secs()))
+}
+
+fn check_subkey(
+    primary: &PublicKey,
+    subkey: &SignedPublicSubKey,
+    made: i64,
+) -> Result<(), Refusal> {
+    let valid = |it: &&Signature| it.verify_subkey_binding(primary, &subkey.key).is_ok();
+    let of_kind = |kind| subkey.signatures.iter().filter(move |it| it.typ() == Some(kind));
+    if of_kind(SignatureType::SubkeyRevocation).any(|it| valid(&it)) {
+        return Err(Refusal::KeyRevoked);
+    }
+    let binding = of_kind(SignatureType::SubkeyBinding)
+        .filter(valid)
+        .max_by_key(|it| it.created().map(|time| time.as_secs()))
+        .ok_or(Refusal::NotForSigning)?;
+    // The subkey must agree to belong to the primary key, else anybody could claim it.
+    let agrees = binding
+        .embedded_signature()
+        .is_some_and(|it| it.verify_primary_key_binding(&subkey.key, primary).is_ok());
+    if !binding.key_flags().sign() || !agrees {
+        return Err(Refusal::NotForSigning);
+    }
+    let term = binding.key_expiration_time().map_or(0, |term| term.as_secs());
+    if is_over(i64::from(subkey.key.created_at().as_secs()), term, made) {
+        return Err(Refusal::KeyExpired);
+    }
+    Ok(())
+}
+
+fn is_strong_hash(hash: HashAlgorithm) -> bool {
+    matches!(
+        hash,
+        HashAlgorithm::Sha256
+            | HashAlgorithm::Sha384
+            | HashAlgorithm::Sha512
+            | HashAlgorithm::Sha3_256
+            | HashAlgorithm::Sha3_512
+    )
+}
+
+fn check_strength(key: &impl VerifyingKey) -> Result<(), Refusal> {
+    let weak = match key.public_params() {
+        // Two numbers, each behind two bytes of length: a modulus of 2048 bits, and an exponent.
+        PublicParams::RSA(parameters) => parameters.write_len() < 2 + 256 + 2 + 1,
+        PublicParams::DSA(_) | PublicParams::Elgamal(_) | PublicParams::Unknown { .. } => true,
+        _ => key.algorithm() == PublicKeyAlgorithm::DSA,
+    };
+    if weak { Err(Refusal::WeakKey) } else { Ok(()) }
+}
