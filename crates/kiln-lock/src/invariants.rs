@@ -7,9 +7,19 @@ use crate::model::{Lock, LockedImage};
 /// Checks the invariants that the model promises. The error is a sentence's end.
 pub(crate) fn invariants(lock: &Lock) -> Result<(), String> {
     sorted("tools", lock.tools.iter().map(|it| &it.name))?;
-    sorted("indexes", lock.indexes.iter().map(|it| format!("{} {}", it.source, it.suite)))?;
+    sorted(
+        "indexes",
+        lock.indexes
+            .iter()
+            .map(|it| format!("{} {}", it.source, it.suite)),
+    )?;
     sorted("requests", lock.requests.iter().map(|it| &it.component))?;
-    sorted("images", lock.images.iter().map(|it| format!("{} {}", it.name, it.platform)))?;
+    sorted(
+        "images",
+        lock.images
+            .iter()
+            .map(|it| format!("{} {}", it.name, it.platform)),
+    )?;
     sorted("sets", lock.sets.iter().map(|it| &it.id))?;
     sorted("debs", lock.debs.iter().map(|it| &it.id))?;
     sorted("wheels", lock.wheels.iter().map(|it| &it.id))?;
@@ -22,7 +32,9 @@ pub(crate) fn invariants(lock: &Lock) -> Result<(), String> {
             return Err(format!("set `{}` names `{id}`, which is not there", set.id));
         }
     }
-    lock.images.iter().try_for_each(|image| image_sets(lock, image))
+    lock.images
+        .iter()
+        .try_for_each(|image| image_sets(lock, image))
 }
 
 /// An image's sets exist, stand in layer order, and bring no package twice.
@@ -42,11 +54,17 @@ fn image_sets(lock: &Lock, image: &LockedImage) -> Result<(), String> {
         }
     }
     if !kinds.is_sorted() {
-        return Err(format!("the sets of image `{}` do not stand in layer order", image.name));
+        return Err(format!(
+            "the sets of image `{}` do not stand in layer order",
+            image.name
+        ));
     }
     let date = image.date.as_str();
     if !jiff::civil::Date::strptime("%Y-%m-%d", date).is_ok_and(|it| it.to_string() == date) {
-        return Err(format!("`{date}`, the date of image `{}`, is no date", image.name));
+        return Err(format!(
+            "`{date}`, the date of image `{}`, is no date",
+            image.name
+        ));
     }
     Ok(())
 }

@@ -20,13 +20,19 @@ impl Lock {
 
     /// The wheel of this id.
     pub fn wheel(&self, id: &PackageId) -> Option<&Wheel> {
-        let index = self.wheels.binary_search_by(|wheel| wheel.id.cmp(id)).ok()?;
+        let index = self
+            .wheels
+            .binary_search_by(|wheel| wheel.id.cmp(id))
+            .ok()?;
         self.wheels.get(index)
     }
 
     /// The set of this id.
     pub fn set(&self, id: &str) -> Option<&Set> {
-        let index = self.sets.binary_search_by(|set| set.id.as_str().cmp(id)).ok()?;
+        let index = self
+            .sets
+            .binary_search_by(|set| set.id.as_str().cmp(id))
+            .ok()?;
         self.sets.get(index)
     }
 
@@ -35,8 +41,12 @@ impl Lock {
     pub fn image_closure(&self, image: &LockedImage) -> Closure<'_> {
         let mut closure = Closure::default();
         for set in image.sets.iter().filter_map(|id| self.set(id)) {
-            closure.debs.extend(set.debs.iter().filter_map(|id| self.deb(id)));
-            closure.wheels.extend(set.wheels.iter().filter_map(|id| self.wheel(id)));
+            closure
+                .debs
+                .extend(set.debs.iter().filter_map(|id| self.deb(id)));
+            closure
+                .wheels
+                .extend(set.wheels.iter().filter_map(|id| self.wheel(id)));
         }
         closure
     }

@@ -133,8 +133,8 @@ pub struct Request {
     /// Its OS packages as written, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub os_packages: Vec<String>,
-    /// For a base: its archives as `source suite component…`, in order. For a bundle: the bundle
-    /// it extends, and `independent`.
+    /// For a base: `python 3.11`, then its archives as `source suite component…`, in order. For a
+    /// bundle: the bundle it extends, and `independent`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
     /// The files that it places: destination → SHA-256.

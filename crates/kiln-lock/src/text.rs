@@ -13,7 +13,8 @@ use crate::{
 /// The largest lock, in bytes. One of 10,000 packages has about 5 MiB.
 pub const MAX_LOCK: usize = 64 << 20;
 
-const HEADER: &str = "# Written by `kiln lock`. Do not edit: change the family files and lock again.\n";
+const HEADER: &str =
+    "# Written by `kiln lock`. Do not edit: change the family files and lock again.\n";
 
 /// Why a text is not a lock.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +33,9 @@ pub enum LockError {
         message: String,
     },
     /// A later format.
-    #[error("the lock was written by a newer kiln: its version is {found}, this kiln reads {LOCK_VERSION}")]
+    #[error(
+        "the lock was written by a newer kiln: its version is {found}, this kiln reads {LOCK_VERSION}"
+    )]
     Newer {
         /// Its version.
         found: i64,
@@ -62,7 +65,11 @@ impl Lock {
         }
         let syntax = |error: &toml::de::Error| {
             let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-            LockError::Syntax { line, column, message: error.message().to_owned() }
+            LockError::Syntax {
+                line,
+                column,
+                message: error.message().to_owned(),
+            }
         };
         let table = DeTable::parse(text).map_err(|error| syntax(&error))?;
         // A newer format has keys that this one does not know, so its version comes first.
@@ -74,8 +81,8 @@ impl Lock {
             return Err(LockError::Newer { found });
         }
         let deserializer: Deserializer<'_> = table.into();
-        let lock = Self::deserialize(deserializer.into_deserializer())
-            .map_err(|error| syntax(&error))?;
+        let lock =
+            Self::deserialize(deserializer.into_deserializer()).map_err(|error| syntax(&error))?;
         invariants(&lock).map_err(LockError::Invariant)?;
         Ok(lock)
     }
@@ -156,9 +163,10 @@ impl Lock {
             out.string("path", &deb.path);
             out.integer("size", deb.size);
             out.string("sha256", &deb.sha256.to_string());
-            for (key, value) in
-                [("essential", deb.essential), ("multi_arch_same", deb.multi_arch_same)]
-            {
+            for (key, value) in [
+                ("essential", deb.essential),
+                ("multi_arch_same", deb.multi_arch_same),
+            ] {
                 if value {
                     out.line(key, "true");
                 }
@@ -211,8 +219,10 @@ impl Writer {
             [] => self.line(key, "[]"),
             [item] => self.line(key, &format!("[{}]", quoted(item.as_ref()))),
             _ => {
-                let lines: String =
-                    items.iter().map(|item| format!("    {},\n", quoted(item.as_ref()))).collect();
+                let lines: String = items
+                    .iter()
+                    .map(|item| format!("    {},\n", quoted(item.as_ref())))
+                    .collect();
                 self.line(key, &format!("[\n{lines}]"));
             }
         }
@@ -251,5 +261,8 @@ fn quoted(text: &str) -> String {
 pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = String::from_utf8_lossy(&text.as_bytes()[..offset.min(text.len())]);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
 }

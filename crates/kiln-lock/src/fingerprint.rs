@@ -1,0 +1,135 @@
+//! What decides whether an image is still the same: a digest of its closure and configuration.
+//!
+//! Everything that would change the image is in it, and nothing else: neither its date, which it
+//! decides, nor the lock, the commit or the version of kiln.
+
+use kiln_digest::{Digest, Hasher};
+use kiln_recipe::{Combination, Component, Family};
+
+use crate::model::{Deb, Wheel};
+
+/// A canonical encoding that is hashed while it is written: each text and list with its length in
+/// front, so that no two different configurations have the same encoding.
+struct Fields(Hasher);
+
+impl Fields {
+    /// `domain` names what is encoded and its version.
+    fn new(domain: &str) -> Self {
+        let mut fields = Self(Hasher::new());
+        fields.text(domain);
+        fields
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.update(&number.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.update(text.as_bytes());
+    }
+
+    fn optional(&mut self, text: Option<&str>) {
+        self.number(text.is_some().into());
+        self.text(text.unwrap_or_default());
+    }
+
+    fn list<T>(&mut self, items: impl ExactSizeIterator<Item = T>, each: impl Fn(&mut Self, T)) {
+        self.number(items.len() as u64);
+        for item in items {
+            each(self, item);
+        }
+    }
+
+    fn digest(&mut self, digest: &Digest) {
+        self.0.update(digest.as_bytes());
+    }
+
+    fn finish(self) -> Digest {
+        self.0.finish()
+    }
+}
+
+/// The digest of everything in an image's configuration that would change the image besides its
+/// closure: environment, placed files, command, port, labels and what labels are made of, the
+/// user, the family's particulars. A combination of unknown components has one too.
+pub fn fingerprint_config(family: &Family, image: &Combination) -> Digest {
+    let mut fields = Fields::new("kiln image configuration 1");
+    for text in [
+        &family.name,
+        &family.release,
+        &family.description,
+        &family.repository,
+    ] {
+        fields.text(text);
+    }
+    for text in [&family.vendor, &family.source, &family.licenses] {
+        fields.optional(text.as_deref());
+    }
+    fields.text(&family.pattern.text);
+    let user = &family.user;
+    fields.number(user.uid.into());
+    fields.number(user.gid.into());
+    fields.text(&user.prefix);
+    fields.text(&user.home);
+    if let Some(base) = family.bases.get(&image.base) {
+        for text in [
+            &base.code,
+            &base.distribution,
+            &base.suite,
+            &base.python.to_string(),
+        ] {
+            fields.text(text);
+        }
+    }
+    let cuda = family
+        .accelerators
+        .get(&image.accelerator)
+        .is_some_and(|it| it.cuda);
+    fields.number(cuda.into());
+    if let Some(ide) = family.ides.get(&image.ide) {
+        fields.list(ide.command.iter(), |fields, word| fields.text(word));
+        fields.number(ide.port.unwrap_or_default().into());
+    }
+    fields.list(family.components(image).into_iter(), component);
+    fields.finish()
+}
+
+fn component(fields: &mut Fields, component: &Component) {
+    fields.text(&component.id.to_string());
+    fields.text(&component.title);
+    fields.text(&component.description);
+    fields.list(component.env.iter(), |fields, (name, value)| {
+        fields.text(name);
+        fields.text(value);
+    });
+    fields.list(component.files.iter(), |fields, file| {
+        fields.text(&file.to);
+        fields.number(file.mode.into());
+        fields.number(file.owner.0.into());
+        fields.number(file.owner.1.into());
+        fields.digest(&file.sha256);
+    });
+    for map in [&component.labels, &component.winners] {
+        fields.list(map.iter(), |fields, (key, value)| {
+            fields.text(key);
+            fields.text(value);
+        });
+    }
+}
+
+/// The digest of an image: its configuration ([`fingerprint_config`]) and its packages in layer
+/// order ([`crate::Lock::image_closure`]).
+pub fn fingerprint(config: Digest, debs: &[&Deb], wheels: &[&Wheel]) -> Digest {
+    let mut fields = Fields::new("kiln image 1");
+    fields.digest(&config);
+    fields.list(debs.iter(), |fields, deb| {
+        fields.text(&deb.id.0);
+        fields.digest(&deb.sha256);
+    });
+    fields.list(wheels.iter(), |fields, wheel| {
+        fields.text(&wheel.id.0);
+        fields.digest(&wheel.sha256);
+    });
+    fields.finish()
+}

@@ -1,0 +1,78 @@
+//! What a family asks of a lock.
+
+use std::collections::BTreeMap;
+
+use kiln_recipe::{Component, ComponentId, ComponentKind, Family};
+
+use crate::model::Request;
+
+/// What the family's components ask now, sorted by component: of those that an image uses, itself
+/// or through the bundle that it extends.
+pub fn requests(family: &Family) -> Vec<Request> {
+    let mut requests: BTreeMap<&ComponentId, Request> = BTreeMap::new();
+    for image in &family.images {
+        for component in family.components(image) {
+            requests
+                .entry(&component.id)
+                .or_insert_with(|| request(family, component));
+        }
+    }
+    requests.into_values().collect()
+}
+
+fn request(family: &Family, component: &Component) -> Request {
+    let mut requirements: Vec<_> = component
+        .requirements
+        .iter()
+        .map(|it| it.text.clone())
+        .collect();
+    requirements.sort();
+    let mut os_packages: Vec<_> = component
+        .os_packages
+        .iter()
+        .map(|it| it.text.clone())
+        .collect();
+    os_packages.sort();
+    let files = component
+        .files
+        .iter()
+        .map(|file| (file.to.clone(), file.sha256))
+        .collect();
+    let from = from(family, &component.id);
+    Request {
+        component: component.id.clone(),
+        requirements,
+        os_packages,
+        from,
+        files,
+    }
+}
+
+fn from(family: &Family, id: &ComponentId) -> Vec<String> {
+    let mut from = Vec::new();
+    match id.kind {
+        ComponentKind::Base => {
+            if let Some(base) = family.bases.get(&id.name) {
+                from.push(format!("python {}", base.python));
+                from.extend(base.archives.iter().map(|archive| {
+                    format!(
+                        "{} {} {}",
+                        archive.source,
+                        archive.suite,
+                        archive.components.join(" ")
+                    )
+                }));
+            }
+        }
+        ComponentKind::Bundle => {
+            if let Some(bundle) = family.bundles.get(&id.name) {
+                from.extend(bundle.extends.clone());
+                if bundle.independent {
+                    from.push("independent".to_owned());
+                }
+            }
+        }
+        ComponentKind::Accelerator | ComponentKind::Ide => {}
+    }
+    from
+}
