@@ -1,0 +1,171 @@
+//! The sets of a family, as trees: one tree for each platform and base; the base at the root,
+//! then accelerators, bundles on the bundles that they extend, and IDEs as leaves.
+//!
+//! A set is named after the components up to its own. A bundle that is `independent` has pins of
+//! its own for everything below it, so the sets below it are its own too: their names end in
+//! `@` and that bundle's name.
+
+use kiln_recipe::{Base, Combination, Component, Family, Platform};
+
+/// What a node is to the Python resolver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It is solved, with everything below it and the IDEs on it.
+    Universe {
+        /// Whether the versions below it bind it.
+        bound: bool,
+    },
+    /// What it brings is decided by the independent bundle above it.
+    Passive,
+    /// It is solved together with the bundle that it stands on.
+    Ide,
+}
+
+/// One set.
+#[derive(Debug)]
+pub(crate) struct Node<'a> {
+    /// The set's name.
+    pub(crate) id: String,
+    /// The component that brings it.
+    pub(crate) component: &'a Component,
+    /// The set that it stands on: an earlier node of the same tree.
+    pub(crate) below: Option<usize>,
+    /// What it is to the Python resolver.
+    pub(crate) role: Role,
+}
+
+/// The sets of one platform and base. Every node stands after the one below it.
+#[derive(Debug)]
+pub(crate) struct Tree<'a> {
+    pub(crate) platform: Platform,
+    pub(crate) base: &'a Base,
+    pub(crate) nodes: Vec<Node<'a>>,
+}
+
+/// One image on one platform: its tree and its sets, base first.
+#[derive(Debug)]
+pub(crate) struct ImagePath<'a> {
+    pub(crate) combination: &'a Combination,
+    pub(crate) tree: usize,
+    pub(crate) nodes: Vec<usize>,
+}
+
+/// All sets and images of a family.
+#[derive(Debug)]
+pub(crate) struct Forest<'a> {
+    pub(crate) trees: Vec<Tree<'a>>,
+    pub(crate) images: Vec<ImagePath<'a>>,
+}
+
+impl<'a> Forest<'a> {
+    /// The sets that the family's images need.
+    pub(crate) fn of(family: &'a Family) -> Self {
+        let mut forest = Self {
+            trees: Vec::new(),
+            images: Vec::new(),
+        };
+        for platform in &family.platforms {
+            for combination in &family.images {
+                forest.plant(family, *platform, combination);
+            }
+        }
+        forest
+    }
+
+    fn plant(&mut self, family: &'a Family, platform: Platform, combination: &'a Combination) {
+        let Some(base) = family.bases.get(&combination.base) else {
+            return;
+        };
+        let known = self.trees.iter().position(|tree| {
+            tree.platform == platform && tree.base.component.id == base.component.id
+        });
+        let number = known.unwrap_or_else(|| {
+            self.trees.push(Tree {
+                platform,
+                base,
+                nodes: Vec::new(),
+            });
+            self.trees.len() - 1
+        });
+        let nodes = self.trees[number].grow(family, combination);
+        self.images.push(ImagePath {
+            combination,
+            tree: number,
+            nodes,
+        });
+    }
+}
+
+impl<'a> Tree<'a> {
+    /// The nodes of an image, made where they are missing.
+    fn grow(&mut self, family: &'a Family, combination: &Combination) -> Vec<usize> {
+        let components = family.components(combination);
+        let ide = components.len() - 1;
+        let chain = family.chain(&combination.bundle);
+        let first_bundle = ide - chain.len();
+        let independent = chain
+            .iter()
+            .rposition(|bundle| bundle.independent && bundle.extends.is_some())
+            .map(|position| first_bundle + position);
+        let mut id = self.platform.to_string();
+        let mut path: Vec<usize> = Vec::with_capacity(components.len());
+        for (place, component) in components.iter().enumerate() {
+            id.push_str(if place == ide { " +" } else { " " });
+            id.push_str(&component.id.name);
+            let (role, id) = match independent {
+                _ if place == ide => (Role::Ide, id.clone()),
+                Some(over) if place < over => {
+                    (Role::Passive, format!("{id} @{}", components[over].id.name))
+                }
+                _ => (
+                    Role::Universe {
+                        bound: place > 0 && independent != Some(place),
+                    },
+                    id.clone(),
+                ),
+            };
+            let below = path.last().copied();
+            let known = self.nodes.iter().position(|node| node.id == id);
+            path.push(known.unwrap_or_else(|| {
+                self.nodes.push(Node {
+                    id,
+                    component,
+                    below,
+                    role,
+                });
+                self.nodes.len() - 1
+            }));
+        }
+        path
+    }
+
+    /// A node and all nodes below it, the base first.
+    pub(crate) fn path(&self, node: usize) -> Vec<usize> {
+        let mut path: Vec<usize> =
+            std::iter::successors(Some(node), |node| self.nodes[*node].below).collect();
+        path.reverse();
+        path
+    }
+
+    /// The IDEs that stand on a node.
+    pub(crate) fn ides(&self, node: usize) -> Vec<usize> {
+        let on_it = |ide: &usize| {
+            self.nodes[*ide].role == Role::Ide && self.nodes[*ide].below == Some(node)
+        };
+        (0..self.nodes.len()).filter(on_it).collect()
+    }
+
+    /// The universes, in groups: those of a group do not depend on each other, only on those of
+    /// earlier groups.
+    pub(crate) fn universes(&self) -> Vec<Vec<usize>> {
+        let mut levels: Vec<Vec<usize>> = Vec::new();
+        for (number, node) in self.nodes.iter().enumerate() {
+            if matches!(node.role, Role::Universe { .. }) {
+                let depth = self.path(number).len() - 1;
+                levels.resize_with(levels.len().max(depth + 1), Vec::new);
+                levels[depth].push(number);
+            }
+        }
+        levels
+    }
+}

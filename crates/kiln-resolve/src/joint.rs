@@ -1,0 +1,270 @@
+//! The whole way: sets of every tree, then images, then the lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kiln_fetch::Fetcher;
+use kiln_lock::{Deb, DebIndex, LOCK_VERSION, Lock, LockedImage, PackageId, Set, Tool, Wheel};
+use kiln_recipe::{Family, ImageName};
+use rayon::prelude::*;
+
+use crate::{
+    Event, Events, Mode, Options, ResolveError,
+    forest::{Forest, ImagePath, Tree},
+    os,
+    previous::Previous,
+    python::SOURCE,
+    universe::{Solver, Universes},
+};
+
+/// What the sets of one tree hold, node by node.
+struct Solved {
+    debs: Vec<Vec<Deb>>,
+    wheels: Vec<Vec<Wheel>>,
+    indexes: Vec<DebIndex>,
+}
+
+/// Locks a family. What the previous lock says is kept wherever nothing that it depends on
+/// changed, and preferred elsewhere; see [`Options`] for the exceptions.
+///
+/// `events` is called from several threads, and blocks none of them.
+pub fn resolve(
+    family: &Family,
+    previous: Option<&Lock>,
+    fetcher: &Fetcher,
+    options: &Options,
+    events: &(dyn Fn(Event) + Sync),
+) -> Result<Lock, ResolveError> {
+    let mode = match (options.upgrade, options.relock_gone) {
+        (true, _) => Mode::Upgrade,
+        (false, true) => Mode::RelockGone,
+        (false, false) => Mode::Keep,
+    };
+    let requests = kiln_lock::requests(family);
+    let previous = Previous::new(previous, &requests);
+    let forest = Forest::of(family);
+    let gone = match mode {
+        Mode::RelockGone => gone_wheels(previous.all_wheels(), fetcher, events)?,
+        Mode::Keep | Mode::Upgrade => BTreeSet::new(),
+    };
+    let solver = Solver::new(fetcher, options, family.uv.as_deref(), previous.tools());
+    let solved: Vec<Result<Solved, ResolveError>> = forest
+        .trees
+        .par_iter()
+        .map(|tree| {
+            let sets = os::resolve(tree, &previous, fetcher, mode, options.now, events)?;
+            let base = &tree.base.component.id.name;
+            let target = os::target(tree.platform, tree.base, &sets.debs[0])?;
+            let old = previous.debs(&tree.nodes[0].id).unwrap_or_default();
+            let same_target = previous.python(base) == Some(tree.base.python)
+                && os::target(tree.platform, tree.base, &old)? == target;
+            let universes = Universes {
+                tree,
+                target: &target,
+                same_target,
+                previous: &previous,
+                gone: &gone,
+                solver: &solver,
+                mode,
+                events,
+            };
+            Ok(Solved {
+                wheels: universes.resolve()?,
+                debs: sets.debs,
+                indexes: sets.indexes,
+            })
+        })
+        .collect();
+    // The first error in the family's order, whichever thread was first.
+    let solved: Vec<Solved> = solved.into_iter().collect::<Result<_, _>>()?;
+    let images = images(family, &forest, &solved, &previous, options);
+    let mut lock = assemble(family, &forest, &solved, solver.tool());
+    lock.images = images;
+    lock.requests.clone_from(&requests);
+    Ok(lock)
+}
+
+/// Locked wheels that the source no longer lists as they were.
+fn gone_wheels(
+    wheels: &[Wheel],
+    fetcher: &Fetcher,
+    events: Events,
+) -> Result<BTreeSet<PackageId>, ResolveError> {
+    let projects = wheels.iter().map(|wheel| wheel.name.clone()).collect();
+    let mut gone = BTreeSet::new();
+    for (wheel, page) in wheels.iter().zip(fetcher.project_pages(SOURCE, projects)) {
+        let listed = match page {
+            Ok(page) => page
+                .file(&wheel.file)
+                .is_some_and(|file| file.sha256.is_none_or(|sha256| sha256 == wheel.sha256)),
+            Err(error) if error.is_gone() => false,
+            Err(cause) => {
+                let project = wheel.name.clone();
+                return Err(ResolveError::Gone {
+                    project,
+                    cause: Box::new(cause),
+                });
+            }
+        };
+        if !listed {
+            events(Event::Gone {
+                id: wheel.id.clone(),
+            });
+            gone.insert(wheel.id.clone());
+        }
+    }
+    Ok(gone)
+}
+
+/// Every set and package that an image needs, sorted; no images yet.
+fn assemble(family: &Family, forest: &Forest, solved: &[Solved], tool: Option<Tool>) -> Lock {
+    let mut sets = BTreeMap::new();
+    let mut debs: BTreeMap<PackageId, Deb> = BTreeMap::new();
+    let mut wheels: BTreeMap<PackageId, Wheel> = BTreeMap::new();
+    let mut indexes: BTreeMap<(String, String), DebIndex> = BTreeMap::new();
+    for (tree, solved) in forest.trees.iter().zip(solved) {
+        for (number, node) in tree.nodes.iter().enumerate() {
+            let set = Set {
+                id: node.id.clone(),
+                component: node.component.id.clone(),
+                debs: sorted(solved.debs[number].iter().map(|deb| &deb.id)),
+                wheels: sorted(solved.wheels[number].iter().map(|wheel| &wheel.id)),
+            };
+            sets.insert(node.id.clone(), set);
+            for deb in &solved.debs[number] {
+                add_deb(&mut debs, deb);
+            }
+            for wheel in &solved.wheels[number] {
+                wheels
+                    .entry(wheel.id.clone())
+                    .or_insert_with(|| wheel.clone());
+            }
+        }
+        for index in &solved.indexes {
+            let key = (index.source.clone(), index.suite.clone());
+            let known = indexes.entry(key).or_insert_with(|| index.clone());
+            if known.date < index.date {
+                known.clone_from(index);
+            }
+        }
+    }
+    Lock {
+        version: LOCK_VERSION,
+        family: family.name.clone(),
+        release: family.release.clone(),
+        // Nothing was chosen by a tool when there is nothing to choose.
+        tools: tool.filter(|_| !wheels.is_empty()).into_iter().collect(),
+        indexes: indexes.into_values().collect(),
+        requests: Vec::new(),
+        images: Vec::new(),
+        sets: sets.into_values().collect(),
+        debs: debs.into_values().collect(),
+        wheels: wheels.into_values().collect(),
+    }
+}
+
+/// One package may satisfy its relations differently on different bases: the lock names all
+/// packages that do.
+fn add_deb(debs: &mut BTreeMap<PackageId, Deb>, deb: &Deb) {
+    let known = debs.entry(deb.id.clone()).or_insert_with(|| deb.clone());
+    let depends: BTreeSet<&String> = known.depends.iter().chain(&deb.depends).collect();
+    known.depends = depends.into_iter().cloned().collect();
+}
+
+fn sorted<'p>(ids: impl Iterator<Item = &'p PackageId>) -> Vec<PackageId> {
+    let ids: BTreeSet<&PackageId> = ids.collect();
+    ids.into_iter().cloned().collect()
+}
+
+/// The images, with their dates and names. The platforms of one image share its date, because
+/// they share its name.
+fn images(
+    family: &Family,
+    forest: &Forest,
+    solved: &[Solved],
+    previous: &Previous,
+    options: &Options,
+) -> Vec<LockedImage> {
+    let today = options.today.to_string();
+    let fingerprints: Vec<_> = forest
+        .images
+        .iter()
+        .map(|image| fingerprint(family, image, &solved[image.tree]))
+        .collect();
+    let dates: Vec<String> = forest
+        .images
+        .iter()
+        .map(|image| {
+            let platforms = forest.images.iter().zip(&fingerprints);
+            platforms
+                .filter(|(it, _)| it.combination == image.combination)
+                .map(|(it, fingerprint)| {
+                    let platform = forest.trees[it.tree].platform;
+                    previous
+                        .image(it.combination, platform)
+                        .filter(|old| old.fingerprint == *fingerprint)
+                        .map_or_else(|| today.clone(), |old| old.date.clone())
+                })
+                .max()
+                .unwrap_or_else(|| today.clone())
+        })
+        .collect();
+    let mut images: Vec<LockedImage> = forest
+        .images
+        .iter()
+        .zip(fingerprints)
+        .zip(dates)
+        .map(|((image, fingerprint), date)| {
+            let tree = &forest.trees[image.tree];
+            LockedImage {
+                name: name(family, image, tree, &date),
+                platform: tree.platform,
+                base: image.combination.base.clone(),
+                accelerator: image.combination.accelerator.clone(),
+                bundle: image.combination.bundle.clone(),
+                ide: image.combination.ide.clone(),
+                python: tree.base.python,
+                date,
+                fingerprint,
+                sets: image
+                    .nodes
+                    .iter()
+                    .map(|node| tree.nodes[*node].id.clone())
+                    .collect(),
+            }
+        })
+        .collect();
+    images.sort_by_key(|image| format!("{} {}", image.name, image.platform));
+    images
+}
+
+fn fingerprint(family: &Family, image: &ImagePath, solved: &Solved) -> kiln_digest::Digest {
+    let debs: Vec<&Deb> = image
+        .nodes
+        .iter()
+        .flat_map(|node| &solved.debs[*node])
+        .collect();
+    let wheels: Vec<&Wheel> = image
+        .nodes
+        .iter()
+        .flat_map(|node| &solved.wheels[*node])
+        .collect();
+    let config = kiln_lock::fingerprint_config(family, image.combination);
+    kiln_lock::fingerprint(config, &debs, &wheels)
+}
+
+fn name(family: &Family, image: &ImagePath, tree: &Tree, date: &str) -> String {
+    let cuda = family
+        .accelerators
+        .get(&image.combination.accelerator)
+        .is_some_and(|it| it.cuda);
+    let python = tree.base.python;
+    family.pattern.render(&ImageName {
+        cuda,
+        ide: image.combination.ide.clone(),
+        bundle: image.combination.bundle.clone(),
+        os: tree.base.code.clone(),
+        python: format!("py{}{}", python.major, python.minor),
+        release: family.release.clone(),
+        date: date.replace('-', ""),
+    })
+}
