@@ -88,6 +88,9 @@ pub enum Fault {
     /// A line of `conffiles`.
     #[error("its conffile `{0}` is not a regular file of the package")]
     Conffile(String),
+    /// A path that occurs twice in `conffiles`.
+    #[error("its conffile `{0}` is listed twice")]
+    RepeatedConffile(String),
     /// A file of directives that is no UTF-8 text.
     #[error("its control file `{0}` is not UTF-8 text")]
     NotText(&'static str),

@@ -1,6 +1,6 @@
 //! Control files and what dpkg makes of them below `var/lib/dpkg/info`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -87,28 +87,45 @@ impl ControlFiles {
     /// The configuration files with the digests of what the package ships, deb-conffiles(5).
     pub(super) fn conffiles(&self, tree: &Tree) -> Result<Vec<Conffile>, Fault> {
         let contents = tree.contents();
+        let mut digests = Digests::default();
+        let mut conffiles: Vec<Conffile> = Vec::new();
+        let mut paths = HashSet::new();
         let lines = self.text("conffiles")?.unwrap_or_default().lines();
-        lines
-            .map(str::trim_ascii_end)
-            .filter(|line| !line.is_empty())
-            .map(|line| conffile(line, &contents))
-            .collect()
+        for line in lines.map(str::trim_ascii_end) {
+            if line.is_empty() {
+                continue;
+            }
+            let shown = || line.chars().take(200).collect();
+            let removed = line.strip_prefix("remove-on-upgrade ");
+            let path = removed.map_or(line, str::trim_ascii_start);
+            let content = path
+                .strip_prefix('/')
+                .and_then(|path| contents.get(path.as_bytes()));
+            let md5 = match (removed, content) {
+                (Some(_), _) if path.starts_with('/') => None,
+                (None, Some(content)) => Some(digests.md5(content).to_owned()),
+                _ => return Err(Fault::Conffile(shown())),
+            };
+            if !paths.insert(path) {
+                return Err(Fault::RepeatedConffile(shown()));
+            }
+            let path = path.to_owned();
+            conffiles.push(Conffile { path, md5 });
+        }
+        Ok(conffiles)
     }
 }
 
-fn conffile(line: &str, contents: &HashMap<&[u8], &Bytes>) -> Result<Conffile, Fault> {
-    if let Some(path) = line.strip_prefix("remove-on-upgrade ") {
-        let path = path.trim_ascii_start().to_owned();
-        return Ok(Conffile { path, md5: None });
+/// Digests of views of the data archive. The names of one file share its bytes, so that bytes
+/// are hashed once however many names they have.
+#[derive(Default)]
+struct Digests(HashMap<(*const u8, usize), String>);
+
+impl Digests {
+    fn md5(&mut self, bytes: &Bytes) -> &str {
+        let place = (bytes.as_ptr(), bytes.len());
+        self.0.entry(place).or_insert_with(|| md5(bytes))
     }
-    let content = line
-        .strip_prefix('/')
-        .and_then(|path| contents.get(path.as_bytes()))
-        .ok_or_else(|| Fault::Conffile(line.chars().take(200).collect()))?;
-    Ok(Conffile {
-        path: line.to_owned(),
-        md5: Some(md5(content)),
-    })
 }
 
 fn md5(bytes: &[u8]) -> String {
@@ -133,7 +150,7 @@ pub(super) fn entries(
     let has_digests = control.files.iter().any(|file| file.name == "md5sums");
     let mut entries = vec![generated(place("list")?, file_list(tree))];
     if !has_digests {
-        entries.push(generated(place("md5sums")?, digests(tree)));
+        entries.push(generated(place("md5sums")?, md5sums(tree)));
     }
     for file in control.files {
         // dpkg ignores a file list in the package, with a warning.
@@ -182,11 +199,12 @@ fn file_list(tree: &Tree) -> Vec<u8> {
 }
 
 /// `md5sum` lines of all files, hard links and conffiles included, as dpkg 1.21 writes them.
-fn digests(tree: &Tree) -> Vec<u8> {
+fn md5sums(tree: &Tree) -> Vec<u8> {
+    let mut digests = Digests::default();
     let mut lines = Vec::new();
     for shipped in &tree.shipped {
         if let Some(content) = &shipped.content {
-            lines.extend_from_slice(md5(content).as_bytes());
+            lines.extend_from_slice(digests.md5(content).as_bytes());
             lines.extend_from_slice(b"  ");
             lines.extend_from_slice(&shipped.path);
             lines.push(b'\n');

@@ -15,6 +15,10 @@ const BLOCK: usize = 512;
 /// A name that is longer cannot be a path; pax records of all attributes fit as well.
 const MAX_EXTENSION: u64 = 256 << 10;
 
+/// What the names and link targets of all members may take together: twenty times what the
+/// largest icon themes need.
+const MAX_NAME_BYTES: usize = 256 << 20;
+
 /// Why a tar archive cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem} (at byte {offset})")]
@@ -39,6 +43,8 @@ pub enum TarProblem {
     Trailing,
     #[error("it has more than {0} members")]
     TooMany(usize),
+    #[error("the names of its members take more than {MAX_NAME_BYTES} bytes")]
+    Names,
     #[error("a long name or an extended header is malformed")]
     Extension,
     #[error("two headers give the same member a name")]
@@ -72,6 +78,16 @@ pub(super) struct Member {
     pub(super) capability: Option<Vec<u8>>,
 }
 
+impl Member {
+    fn name_bytes(&self) -> usize {
+        let link = match &self.kind {
+            Kind::Symlink(target) | Kind::Hardlink(target) => target.len(),
+            Kind::Directory | Kind::File(_) => 0,
+        };
+        self.name.len() + link
+    }
+}
+
 /// What headers before a member say about it.
 #[derive(Default)]
 struct Extensions {
@@ -90,6 +106,7 @@ pub(super) fn members(tar: &Bytes, limit: usize) -> Result<Vec<Member>, TarError
     let mut members = Vec::new();
     let mut extensions = Extensions::default();
     let mut offset = 0;
+    let mut name_bytes = 0;
     loop {
         let at = |problem| TarError { offset, problem };
         let header: &[u8; BLOCK] = tar
@@ -127,7 +144,12 @@ pub(super) fn members(tar: &Bytes, limit: usize) -> Result<Vec<Member>, TarError
                     return Err(at(TarProblem::TooMany(limit)));
                 }
                 let taken = std::mem::take(&mut extensions);
-                members.push(member(header, tar.slice(payload), taken).map_err(at)?);
+                let member = member(header, tar.slice(payload), taken).map_err(at)?;
+                name_bytes += member.name_bytes();
+                if name_bytes > MAX_NAME_BYTES {
+                    return Err(at(TarProblem::Names));
+                }
+                members.push(member);
             }
         }
         offset = next;

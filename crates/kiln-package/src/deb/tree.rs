@@ -8,6 +8,9 @@ use kiln_layer::{Entry, EntryKind, EntryPath, EntryPathError, Payload, REPRODUCI
 use super::tar::{Kind, Member};
 use super::usr_merge::{self, UsrMerge};
 
+/// `PATH_MAX`: no system can make a link with a longer target.
+const MAX_TARGET: usize = 4096;
+
 /// Why the members of an archive do not make a tree.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
@@ -148,7 +151,9 @@ impl Tree {
                 *content = Some(bytes.clone());
                 EntryKind::File(Payload::Plain(bytes))
             }
-            Kind::Symlink(target) if target.is_empty() || target.contains(&0) => {
+            Kind::Symlink(target)
+                if target.is_empty() || target.len() > MAX_TARGET || target.contains(&0) =>
+            {
                 return Err(TreeError::Symlink(path.clone()));
             }
             Kind::Symlink(target) => EntryKind::Symlink(target),

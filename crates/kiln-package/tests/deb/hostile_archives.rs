@@ -375,7 +375,13 @@ fn names_that_would_lead_out_of_the_database_are_refused() {
 
 #[test]
 fn a_conffile_must_be_a_file_of_the_package() {
-    for line in ["/etc/other", "etc/a", "/etc/link", "/etc"] {
+    for line in [
+        "/etc/other",
+        "etc/a",
+        "/etc/link",
+        "/etc",
+        "remove-on-upgrade etc/a",
+    ] {
         let files = Tar::default().directory("./etc/").file("./etc/a", b"");
         let files = files.symlink("./etc/link", "a").finish();
         let control = Tar::default()
@@ -385,6 +391,22 @@ fn a_conffile_must_be_a_file_of_the_package() {
         let fault = refusal(deb(&control, &files));
         assert!(
             matches!(&fault, Fault::Conffile(path) if path == line),
+            "{fault:?}"
+        );
+    }
+}
+
+#[test]
+fn a_conffile_listed_twice_is_refused() {
+    let files = Tar::default().file("./etc/a", b"").finish();
+    for again in ["/etc/a", "remove-on-upgrade /etc/a"] {
+        let control = Tar::default()
+            .file("./control", CONTROL.as_bytes())
+            .file("./conffiles", format!("/etc/a\n{again}\n").as_bytes())
+            .finish();
+        let fault = refusal(deb(&control, &files));
+        assert!(
+            matches!(&fault, Fault::RepeatedConffile(line) if line == again),
             "{fault:?}"
         );
     }

@@ -139,9 +139,19 @@ fn hard_links_that_do_not_lead_to_an_earlier_file_of_the_package_are_refused() {
 }
 
 #[test]
-fn a_symbolic_link_needs_a_target() {
-    let files = Tar::default().symlink("./a", "");
-    assert!(matches!(tree_error(files), TreeError::Symlink(_)));
+fn a_symbolic_link_needs_a_target_that_a_system_can_store() {
+    let long = "x".repeat(4097);
+    for files in [
+        Tar::default().symlink("./a", ""),
+        Tar::default()
+            .pax(&[("linkpath", b"a\0b")])
+            .symlink("./a", ""),
+        Tar::default()
+            .pax(&[("linkpath", long.as_bytes())])
+            .symlink("./a", ""),
+    ] {
+        assert!(matches!(tree_error(files), TreeError::Symlink(_)));
+    }
 }
 
 #[test]
