@@ -146,3 +146,86 @@ fn saturating_usize(value: u64) -> usize {
 pub(crate) fn check_empty(stream: &[u8], crc32: u32) -> Result<(), CorruptPayload> {
     Inflater::new(stream, crc32, 0).fill(&mut []).map(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTENT: &[u8] = b"some content, some more content";
+
+    fn stream() -> Vec<u8> {
+        let mut out = Vec::new();
+        crate::deflate::deflate(CONTENT, &mut out);
+        out
+    }
+
+    /// Inflates in both ways, which must agree.
+    fn inflate(stream: &[u8], crc32: u32, size: usize) -> Result<Vec<u8>, CorruptPayload> {
+        let trailer = gzip::trailer(crc32, size as u64);
+        let member = [&gzip::HEADER[..], stream, &trailer].concat();
+        let mut whole = vec![0; size];
+        let at_once = inflate_member(&mut libdeflater::Decompressor::new(), &member, &mut whole)
+            .map(|()| whole);
+        for chunk in [1, 7, size.max(1)] {
+            let mut inflater = Inflater::new(stream, crc32, size as u64);
+            let (mut streamed, mut read) = (vec![0; size], Vec::new());
+            let in_chunks = streamed.chunks_mut(chunk).try_for_each(|chunk| {
+                inflater
+                    .fill(chunk)
+                    .map(|bytes| read.extend_from_slice(bytes))
+            });
+            assert_eq!(in_chunks.is_ok(), at_once.is_ok());
+            if in_chunks.is_ok() {
+                assert_eq!((Ok(&streamed), &read[..]), (at_once.as_ref(), stream));
+            }
+        }
+        at_once
+    }
+
+    #[test]
+    fn a_true_payload_is_inflated() {
+        let crc32 = crc32fast::hash(CONTENT);
+        assert_eq!(
+            inflate(&stream(), crc32, CONTENT.len()),
+            Ok(CONTENT.to_vec())
+        );
+        assert_eq!(check_empty(&[3, 0], 0), Ok(()));
+    }
+
+    #[test]
+    fn untrue_lengths_and_checksums_are_found() {
+        let (stream, crc32, size) = (stream(), crc32fast::hash(CONTENT), CONTENT.len());
+        for (bytes, crc32, size) in [
+            (&stream[..], crc32 ^ 1, size),
+            (&stream[..], crc32, size - 1),
+            (&stream[..], crc32, size + 1),
+            (&stream[..stream.len() - 1], crc32, size),
+            (&b"\xff"[..], crc32, size),
+            (&b""[..], crc32, size),
+        ] {
+            assert_eq!(inflate(bytes, crc32, size), Err(CorruptPayload::Mismatch));
+        }
+        assert!(check_empty(&stream, crc32).is_err());
+        assert!(check_empty(&[3, 0], 1).is_err());
+    }
+
+    /// The payload smuggles in the end of its own member and another one after it.
+    #[test]
+    fn bytes_after_the_end_are_found_even_if_they_start_with_the_trailer() {
+        let (stream, crc32) = (stream(), crc32fast::hash(CONTENT));
+        let trailer = gzip::trailer(crc32, CONTENT.len() as u64);
+        let smuggling = [&stream[..], &trailer, &gzip::HEADER, &stream].concat();
+        let result = inflate(&smuggling, crc32, CONTENT.len());
+        assert_eq!(result, Err(CorruptPayload::TrailingBytes));
+        let plain = [&stream[..], b"x"].concat();
+        assert!(inflate(&plain, crc32, CONTENT.len()).is_err());
+        assert!(check_empty(&[3, 0, 0], 0).is_err());
+    }
+
+    #[test]
+    fn absurdly_long_streams_are_refused() {
+        assert_eq!(check_length(2, 0), Ok(()));
+        assert_eq!(check_length((1 << 20) + 100, 1 << 20), Ok(()));
+        assert_eq!(check_length(5000, 100), Err(CorruptPayload::Overlong));
+    }
+}

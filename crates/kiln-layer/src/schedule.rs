@@ -15,11 +15,10 @@ use std::io::Write;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use kiln_digest::{Digest, Hasher};
-
 use crate::batch::{CHUNK, Cut, Cutter, Piece};
 use crate::buffer::Buffer;
 use crate::pack::{Packed, Packer, Part};
+use crate::tally::Tally;
 use crate::{Entry, LayerError, LayerOptions, LayerSummary};
 
 /// How many bytes packed parts may hold at once. A piece is always admitted when there is no
@@ -119,24 +118,6 @@ impl<'a, C> Stage<'a, C> {
         self.parts.pop_front();
         self.first += 1;
         Some((part, consumer))
-    }
-}
-
-/// Hashes and counts.
-#[derive(Default)]
-struct Tally {
-    hasher: Hasher,
-    bytes: u64,
-}
-
-impl Tally {
-    fn add(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.bytes += bytes.len() as u64;
-    }
-
-    fn finish(self) -> (Digest, u64) {
-        (self.hasher.finish(), self.bytes)
     }
 }
 

@@ -237,3 +237,89 @@ fn fill_with_ascii(field: &mut [u8], bytes: &[u8]) {
         *to = *from;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EntryPath, Payload};
+
+    fn file(path: &str, payload: Payload) -> Entry {
+        Entry {
+            path: EntryPath::new(path).unwrap(),
+            kind: EntryKind::File(payload),
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+            capability: None,
+        }
+    }
+
+    fn header(entry: &Entry) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_header(entry, None, &mut out);
+        out
+    }
+
+    /// The header that GNU tar 1.34 writes for such a file with `--format=ustar --numeric-owner
+    /// --owner=:0 --group=:0 --mode=0644 --mtime=@0`.
+    #[test]
+    fn a_plain_file_has_the_header_of_gnu_tar() {
+        let header = header(&file("a", Payload::Plain("xyz".into())));
+        assert_eq!(header.len(), BLOCK);
+        assert_eq!(header[..2], *b"a\0");
+        assert_eq!(header[100..124], *b"0000644\x000000000\x000000000\0");
+        assert_eq!(header[124..148], *b"00000000003\x0000000000000\0");
+        assert_eq!(header[148..157], *b"007341\0 0");
+        assert_eq!(header[257..265], *b"ustar\x0000");
+        assert!(header[265..329].iter().all(|&byte| byte == 0));
+        assert_eq!(header[329..345], *b"0000000\x000000000\0");
+    }
+
+    #[test]
+    fn long_paths_are_split_at_the_first_slash_that_is_far_enough() {
+        let name = "n".repeat(50);
+        let path = format!("{name}/{name}/{name}/{name}");
+        let (prefix, rest) = split(path.as_bytes()).unwrap();
+        assert_eq!(prefix, format!("{name}/{name}/{name}").as_bytes());
+        assert_eq!(rest, name.as_bytes());
+        assert_eq!(
+            split("x".repeat(100).as_bytes()).map(|(prefix, _)| prefix.len()),
+            Some(0)
+        );
+        assert_eq!(split(&[b'x'; 101]), None);
+        // A directory whose only slash far enough is its last byte.
+        assert_eq!(split(format!("{}/", "x".repeat(100)).as_bytes()), None);
+        // A prefix of 155 bytes is the longest.
+        let path = |prefix: usize| format!("{}/{}", "p".repeat(prefix), "n".repeat(100));
+        assert!(split(path(155).as_bytes()).is_some());
+        assert!(split(path(156).as_bytes()).is_none());
+        assert!(split("ü".as_bytes()).is_none());
+    }
+
+    #[test]
+    fn the_length_of_a_record_counts_its_own_digits() {
+        for length in 0..1200 {
+            let mut record = Vec::new();
+            write_record(b"path", &vec![b'v'; length], &mut record);
+            let text = String::from_utf8(record).unwrap();
+            let (stated, _) = text.split_once(' ').unwrap();
+            assert_eq!(stated.parse(), Ok(text.len()));
+        }
+    }
+
+    #[test]
+    fn eight_gibibytes_need_a_size_record() {
+        let payload = |size| Payload::Deflated {
+            data: "".into(),
+            crc32: 0,
+            size,
+        };
+        assert_eq!(header(&file("a", payload((8 << 30) - 1))).len(), BLOCK);
+        let with_record = header(&file("a", payload(8 << 30)));
+        assert_eq!(with_record.len(), 3 * BLOCK);
+        assert_eq!(with_record[156], b'x');
+        assert!(with_record[BLOCK..].starts_with(b"19 size=8589934592\n\0"));
+        assert_eq!(with_record[2 * BLOCK + 124..][..12], *b"00000000000\0");
+    }
+}

@@ -1,21 +1,22 @@
 //! A small but nasty layer.
 
-use std::io::Write as _;
+use std::io::Read as _;
 
 use bytes::Bytes;
-use flate2::write::DeflateEncoder;
+use flate2::read::DeflateDecoder;
 use kiln_layer::{Entry, EntryKind, EntryPath, Payload, REPRODUCIBLE_MTIME};
+use libdeflater::{CompressionLvl, Compressor};
 
 /// `cap_net_raw+ep` as `struct vfs_cap_data` of revision 2.
-pub const CAP_NET_RAW: [u8; 20] = [
+pub(crate) const CAP_NET_RAW: [u8; 20] = [
     1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ];
 
-pub fn path(path: &str) -> EntryPath {
+pub(crate) fn path(path: &str) -> EntryPath {
     EntryPath::new(path.as_bytes()).unwrap()
 }
 
-pub fn entry(at: &str, kind: EntryKind) -> Entry {
+pub(crate) fn entry(at: &str, kind: EntryKind) -> Entry {
     let mode = if matches!(kind, EntryKind::Directory) {
         0o755
     } else {
@@ -32,40 +33,47 @@ pub fn entry(at: &str, kind: EntryKind) -> Entry {
     }
 }
 
-pub fn plain(content: impl Into<Bytes>) -> EntryKind {
+pub(crate) fn plain(content: impl Into<Bytes>) -> EntryKind {
     EntryKind::File(Payload::Plain(content.into()))
 }
 
-pub fn deflated(content: &[u8]) -> EntryKind {
-    let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(content).unwrap();
+/// Compressed by a compressor whose version is pinned, because golden digests depend on it.
+pub(crate) fn deflated(content: &[u8]) -> EntryKind {
+    let mut compressor = Compressor::new(CompressionLvl::default());
+    let mut data = vec![0; compressor.deflate_compress_bound(content.len())];
+    let length = compressor.deflate_compress(content, &mut data).unwrap();
+    data.truncate(length);
     EntryKind::File(Payload::Deflated {
-        data: encoder.finish().unwrap().into(),
+        data: data.into(),
         crc32: crc32fast::hash(content),
         size: content.len() as u64,
     })
 }
 
 /// Bytes that look random and compress a little, the same everywhere.
-pub fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    const PERIOD: usize = 100_003;
     let mut state = 1_u32;
-    (0..length)
+    let period: Vec<u8> = (0..PERIOD)
         .map(|_| {
             // Numerical Recipes' linear congruential generator.
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             state.to_be_bytes()[0] & 0x3f
         })
-        .collect()
+        .collect();
+    let mut noise = period.repeat(length / PERIOD + 1);
+    noise.truncate(length);
+    noise
 }
 
 /// A path of 100 + 1 bytes that a `prefix` can hold, and one that needs a record.
-pub const SPLIT_PATH: &str = "long/0123456789012345678901234567890123456789012345678901234567890123456789/nnnnnnnnnnnnnnnnnnnnnnnn1";
+pub(crate) const SPLIT_PATH: &str = "long/0123456789012345678901234567890123456789012345678901234567890123456789/nnnnnnnnnnnnnnnnnnnnnnnn1";
 
-pub fn long_name() -> String {
+pub(crate) fn long_name() -> String {
     format!("long/{}", "x".repeat(150))
 }
 
-pub fn entries() -> Vec<Entry> {
+pub(crate) fn entries() -> Vec<Entry> {
     let split_parent = &SPLIT_PATH[..SPLIT_PATH.rfind('/').unwrap()];
     let mut entries = vec![
         entry("bin", EntryKind::Directory),
@@ -113,4 +121,19 @@ pub fn entries() -> Vec<Entry> {
     ];
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     entries
+}
+
+/// The bytes of a file, inflated if need be.
+pub(crate) fn content(entry: &Entry) -> Vec<u8> {
+    let mut content = Vec::new();
+    match &entry.kind {
+        EntryKind::File(Payload::Plain(data)) => content.extend_from_slice(data),
+        EntryKind::File(Payload::Deflated { data, .. }) => {
+            DeflateDecoder::new(&data[..])
+                .read_to_end(&mut content)
+                .unwrap();
+        }
+        _ => {}
+    }
+    content
 }
