@@ -1,5 +1,5 @@
-//! The header block of `WHEEL` and `METADATA`: email headers (RFC 822 style), as the Python packaging
-//! "Core metadata" specification has them.
+//! The header block of `WHEEL` and `METADATA`: email headers (RFC 822 style), as the Python
+//! packaging specification "Core metadata" has them.
 
 /// The value of the first header called `name` (in any case) before the first empty line.
 /// Continuation lines are joined to it by a space.

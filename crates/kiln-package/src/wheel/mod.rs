@@ -2,8 +2,8 @@
 //!
 //! [`entries`] does what `pip install --no-deps --no-compile` does, as data: the same tree, but
 //! for the list below. [`venv`] does what `python -m venv --without-pip` does. Sources: the
-//! Python packaging specifications "Binary distribution format", "Recording installed projects" and "Entry
-//! points"; pip 26 where they leave something open.
+//! Python packaging specifications "Binary distribution format", "Recording installed projects"
+//! and "Entry points"; pip 26 where they leave something open.
 //!
 //! # Words
 //!
@@ -32,6 +32,8 @@
 //!   `direct_url.json`: packages come from an index.
 //! - RECORD has no row for a launcher that the wheel brought along and that was replaced (pip
 //!   keeps such a row, for a file that does not exist), and no file twice.
+//! - Headers go to the normal form of the project's name; pip takes the name as a requirement
+//!   spells it, which would make the files depend on who asked for them.
 //! - Files for `lib64` are placed into `lib`, of which it is a link; RECORD says `lib64`, as
 //!   pip's does.
 //! - The environment has no `Activate.ps1`, and no `.gitignore` even where newer versions of

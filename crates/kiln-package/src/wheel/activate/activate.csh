@@ -3,7 +3,9 @@
 # To leave it again: deactivate
 
 # Leave another environment first.
-if ($?_OLD_VIRTUAL_PATH) deactivate
+if ($?_OLD_VIRTUAL_PATH) then
+    deactivate
+endif
 
 set _OLD_VIRTUAL_PATH = "$PATH"
 setenv VIRTUAL_ENV @PREFIX@
@@ -15,6 +17,6 @@ if ($?prompt && ! $?VIRTUAL_ENV_DISABLE_PROMPT) then
     set prompt = "($VIRTUAL_ENV_PROMPT) $prompt"
 endif
 
-alias deactivate 'if ($?_OLD_VIRTUAL_PATH) setenv PATH "$_OLD_VIRTUAL_PATH"; unset _OLD_VIRTUAL_PATH; if ($?_OLD_VIRTUAL_PROMPT) set prompt = "$_OLD_VIRTUAL_PROMPT"; unset _OLD_VIRTUAL_PROMPT; unsetenv VIRTUAL_ENV; unsetenv VIRTUAL_ENV_PROMPT; rehash; unalias deactivate'
+alias deactivate 'setenv PATH "$_OLD_VIRTUAL_PATH"; unset _OLD_VIRTUAL_PATH; test $?_OLD_VIRTUAL_PROMPT = 1 && set prompt = "$_OLD_VIRTUAL_PROMPT"; unset _OLD_VIRTUAL_PROMPT; unsetenv VIRTUAL_ENV; unsetenv VIRTUAL_ENV_PROMPT; rehash; unalias deactivate'
 
 rehash
