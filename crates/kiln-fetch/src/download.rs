@@ -12,12 +12,13 @@ use kiln_digest::Digest;
 use reqwest::{Response, StatusCode, header::CONTENT_RANGE};
 
 use crate::{
-    error::{FetchError, Transport},
+    error::{FetchError, Subject, Transport},
     event::Event,
     fetcher::Network,
-    http::{Backoff, Failure, Http, Subject},
+    http::{Backoff, Failure, Http},
     part::{Opened, Part, Sealed},
     source::SourceKind,
+    url::Url,
 };
 
 /// So much progress makes earlier failures forgotten.
@@ -205,12 +206,13 @@ impl Job {
     async fn python_subject(&self, project: &str, file: &str) -> Result<Subject, FetchError> {
         let from = &self.wanted.source;
         let page = self.network.project_page(from, project).await?;
+        let subject = |url: &Url| Subject {
+            from: from.clone(),
+            what: file.to_owned(),
+            url: url.clone(),
+        };
         let Some(entry) = page.page.file(file) else {
-            return Err(FetchError::Gone {
-                from: from.clone(),
-                what: file.to_owned(),
-                url: page.url.clone(),
-            });
+            return Err(subject(&page.url).gone());
         };
         match entry.sha256 {
             Some(announced) if announced != self.wanted.sha256 => {
@@ -221,17 +223,16 @@ impl Job {
                     announced,
                 })
             }
-            _ => Ok(Subject {
-                from: from.clone(),
-                what: file.to_owned(),
-                url: entry.url.clone(),
-            }),
+            _ => Ok(subject(&entry.url)),
         }
     }
 
     /// Tries once to fetch what is missing. The part comes back in any case but a disk
     /// failure.
-    async fn attempt(&self, part: Part) -> Result<(Part, Result<(), Failure>), FetchError> {
+    async fn attempt(
+        &self,
+        part: Box<Part>,
+    ) -> Result<(Box<Part>, Result<(), Failure>), FetchError> {
         let subject = match self.subject().await {
             Ok(subject) => subject,
             Err(error) => return Ok((part, Err(error.into()))),
@@ -295,9 +296,9 @@ impl Job {
         &self,
         http: &Http,
         mut response: Response,
-        mut part: Part,
+        mut part: Box<Part>,
         subject: &Subject,
-    ) -> Result<(Part, Result<(), Failure>), FetchError> {
+    ) -> Result<(Box<Part>, Result<(), Failure>), FetchError> {
         let size = self.wanted.size;
         let mut expected = size - part.len();
         let (sender, mut chunks) = tokio::sync::mpsc::channel::<bytes::Bytes>(16);
@@ -368,11 +369,11 @@ pub(crate) fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
 
 /// Copies what is missing from a local file.
 fn copy_local(
-    mut part: Part,
+    mut part: Box<Part>,
     path: &Path,
     size: u64,
     subject: &Subject,
-) -> (Part, Result<(), Failure>) {
+) -> (Box<Part>, Result<(), Failure>) {
     let outcome = append_local(&mut part, path, size, subject);
     (part, outcome.map_err(Failure::Final))
 }
@@ -437,7 +438,13 @@ mod tests {
     fn content_ranges_are_read_strictly() {
         assert_eq!(content_range("bytes 5-9/10"), Some((5, 9, Some(10))));
         assert_eq!(content_range("bytes 5-9/*"), Some((5, 9, None)));
-        for text in ["", "bytes */10", "bytes 9-5/10", "bytes=5-9/10", "bytes 5-9"] {
+        for text in [
+            "",
+            "bytes */10",
+            "bytes 9-5/10",
+            "bytes=5-9/10",
+            "bytes 5-9",
+        ] {
             assert_eq!(content_range(text), None, "{text}");
         }
     }

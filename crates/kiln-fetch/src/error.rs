@@ -6,6 +6,18 @@ use kiln_digest::Digest;
 
 use crate::{source::SourceError, url::Url};
 
+/// What was asked for, and of whom: the words of an error message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Subject {
+    /// The source's name.
+    pub from: String,
+    /// What was wanted: a file name, or a few words.
+    pub what: String,
+    /// Where it was looked for.
+    pub url: Url,
+}
+
 /// Why something could not be fetched. No variant shows a login, a query or a header.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -22,64 +34,54 @@ pub enum FetchError {
         what: String,
     },
     /// The source answered that it has no such file (404 or 410).
-    #[error("source `{from}` has no {what} (any more): {url}")]
+    #[error("source `{}` has no {} (any more): {}", subject.from, subject.what, subject.url)]
     Gone {
-        /// The source's name.
-        from: String,
-        /// What was wanted.
-        what: String,
-        /// Where it was looked for.
-        url: Url,
+        /// What was asked for.
+        subject: Box<Subject>,
     },
     /// The source wants a login, or another one (401, 403, 407).
-    #[error("source `{from}` refuses access to {what} (status {status}): {url}")]
+    #[error(
+        "source `{}` refuses access to {} (status {status}): {}",
+        subject.from, subject.what, subject.url
+    )]
     Denied {
-        /// The source's name.
-        from: String,
-        /// What was wanted.
-        what: String,
-        /// Where it was looked for.
-        url: Url,
+        /// What was asked for.
+        subject: Box<Subject>,
         /// The HTTP status.
         status: u16,
     },
     /// The source answered with a status that kiln can do nothing with, also after retries.
-    #[error("source `{from}` answered with status {status} for {what}: {url}")]
+    #[error(
+        "source `{}` answered with status {status} for {}: {}",
+        subject.from, subject.what, subject.url
+    )]
     Status {
-        /// The source's name.
-        from: String,
-        /// What was wanted.
-        what: String,
-        /// Where it was looked for.
-        url: Url,
+        /// What was asked for.
+        subject: Box<Subject>,
         /// The HTTP status.
         status: u16,
     },
     /// The source could not be reached, or broke off, also after retries.
-    #[error("{what} could not be fetched from source `{from}`: {url}")]
+    #[error(
+        "{} could not be fetched from source `{}`: {}",
+        subject.what, subject.from, subject.url
+    )]
     Unreachable {
-        /// The source's name.
-        from: String,
-        /// What was wanted.
-        what: String,
-        /// Where it was looked for.
-        url: Url,
+        /// What was asked for.
+        subject: Box<Subject>,
         /// What broke.
         #[source]
         cause: Transport,
     },
     /// The bytes are others than the lock or the index names.
     #[error(
-        "{what} from source `{from}` is not the file that was asked for: \
-         expected {expected}, got {actual} ({url})"
+        "{} from source `{}` is not the file that was asked for: \
+         expected {expected}, got {actual} ({})",
+        subject.what, subject.from, subject.url
     )]
     WrongDigest {
-        /// The source's name.
-        from: String,
-        /// What was wanted.
-        what: String,
-        /// Where it came from.
-        url: Url,
+        /// What was asked for.
+        subject: Box<Subject>,
         /// What it should be.
         expected: Digest,
         /// What it is.
@@ -87,16 +89,13 @@ pub enum FetchError {
     },
     /// The file is larger or smaller than the lock says.
     #[error(
-        "{what} from source `{from}` is not the file that was asked for: \
-         expected {expected} bytes, got {actual} ({url})"
+        "{} from source `{}` is not the file that was asked for: \
+         expected {expected} bytes, got {actual} ({})",
+        subject.what, subject.from, subject.url
     )]
     WrongSize {
-        /// The source's name.
-        from: String,
-        /// What was wanted.
-        what: String,
-        /// Where it came from.
-        url: Url,
+        /// What was asked for.
+        subject: Box<Subject>,
         /// What it should be, in bytes.
         expected: u64,
         /// What it is: a number of bytes, or "more".
@@ -117,26 +116,24 @@ pub enum FetchError {
         announced: Digest,
     },
     /// A document is larger than its bound.
-    #[error("{what} from source `{from}` is larger than {limit} bytes: {url}")]
+    #[error(
+        "{} from source `{}` is larger than {limit} bytes: {}",
+        subject.what, subject.from, subject.url
+    )]
     TooLarge {
-        /// The source's name.
-        from: String,
-        /// What was wanted.
-        what: String,
-        /// Where it came from.
-        url: Url,
+        /// What was asked for.
+        subject: Box<Subject>,
         /// The bound, in bytes.
         limit: u64,
     },
     /// The source answered something that cannot be read.
-    #[error("{what} from source `{from}` cannot be read: {why} ({url})")]
+    #[error(
+        "{} from source `{}` cannot be read: {why} ({})",
+        subject.what, subject.from, subject.url
+    )]
     Malformed {
-        /// The source's name.
-        from: String,
-        /// What was wanted.
-        what: String,
-        /// Where it came from.
-        url: Url,
+        /// What was asked for.
+        subject: Box<Subject>,
         /// What is wrong with it.
         why: String,
     },
@@ -149,7 +146,7 @@ pub enum FetchError {
         path: String,
     },
     /// A local file could not be read or written.
-    #[error("{action} {}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Disk {
         /// What was tried: "write", "read", …
         action: &'static str,
@@ -188,6 +185,9 @@ pub enum Transport {
     /// The server sent another range than was asked for.
     #[error("the server answered with another part of the file than was asked for")]
     WrongRange,
+    /// The server sends us to places where kiln does not go.
+    #[error("{0}")]
+    Redirect(String),
     /// The client's own words, with no address in them.
     #[error("{0}")]
     Client(String),
@@ -202,12 +202,12 @@ impl FetchError {
                 "run once without `--offline`, or point `{}` to a local mirror",
                 crate::source::variable(from)
             )),
-            Self::Gone { from, .. } => Some(format!(
+            Self::Gone { subject } => Some(format!(
                 "mirrors drop old versions: lock again with `kiln lock --relock-gone`, or point \
                  `{}` to a mirror that still has it",
-                crate::source::variable(from)
+                crate::source::variable(&subject.from)
             )),
-            Self::Denied { url, .. } => Some(match url.host() {
+            Self::Denied { subject, .. } => Some(match subject.url.host() {
                 Some(host) => format!("add a login for `{host}` to ~/.netrc"),
                 None => "check the file's permissions".to_owned(),
             }),
@@ -217,6 +217,9 @@ impl FetchError {
                     "if a proxy or a mirror has its own certificate authority, name its file in \
                      `SSL_CERT_FILE`"
                         .to_owned()
+                }
+                Transport::Redirect(_) | Transport::WrongRange => {
+                    "the server is set up wrongly: use another mirror".to_owned()
                 }
                 _ => "check the network and the proxy settings (`HTTPS_PROXY`, `NO_PROXY`); what \
                       was fetched is kept, and the next run goes on from there"
@@ -261,4 +264,56 @@ fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+impl Subject {
+    pub(crate) fn unreachable(&self, cause: Transport) -> FetchError {
+        FetchError::Unreachable {
+            subject: Box::new(self.clone()),
+            cause,
+        }
+    }
+
+    pub(crate) fn malformed(&self, why: impl Into<String>) -> FetchError {
+        FetchError::Malformed {
+            subject: Box::new(self.clone()),
+            why: why.into(),
+        }
+    }
+
+    pub(crate) fn gone(&self) -> FetchError {
+        FetchError::Gone {
+            subject: Box::new(self.clone()),
+        }
+    }
+
+    pub(crate) fn too_large(&self, limit: u64) -> FetchError {
+        FetchError::TooLarge {
+            subject: Box::new(self.clone()),
+            limit,
+        }
+    }
+
+    pub(crate) fn wrong_size(&self, expected: u64, actual: impl Into<String>) -> FetchError {
+        FetchError::WrongSize {
+            subject: Box::new(self.clone()),
+            expected,
+            actual: actual.into(),
+        }
+    }
+
+    pub(crate) fn wrong_digest(&self, expected: Digest, actual: Digest) -> FetchError {
+        FetchError::WrongDigest {
+            subject: Box::new(self.clone()),
+            expected,
+            actual,
+        }
+    }
+
+    pub(crate) fn offline(&self) -> FetchError {
+        FetchError::Offline {
+            from: self.from.clone(),
+            what: self.what.clone(),
+        }
+    }
 }

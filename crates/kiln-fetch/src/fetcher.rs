@@ -17,9 +17,9 @@ use tokio::{
 
 use crate::{
     download::{Job, Notify, Wanted, blocking},
-    error::{FetchError, Transport},
+    error::{FetchError, Subject, Transport},
     event::Event,
-    http::{Document, Http, Patience, Subject},
+    http::{Document, Http, Patience},
     page::{self, ProjectFile, ProjectPage},
     part,
     source::{SourceKind, Sources},
@@ -261,7 +261,9 @@ impl Fetcher {
 
     #[expect(clippy::expect_used, reason = "taken only in `drop`")]
     fn runtime(&self) -> &Runtime {
-        self.runtime.as_ref().expect("the runtime lives as long as the fetcher")
+        self.runtime
+            .as_ref()
+            .expect("the runtime lives as long as the fetcher")
     }
 }
 
@@ -317,8 +319,11 @@ async fn download_all(
     batch: Batch,
 ) {
     let missing = {
-        let (directory, results, notify) =
-            (directory.clone(), batch.results.clone(), Arc::clone(&notify));
+        let (directory, results, notify) = (
+            directory.clone(),
+            batch.results.clone(),
+            Arc::clone(&notify),
+        );
         blocking(move || {
             let missing = wanted.into_iter().filter(|wanted| {
                 let Some(path) = part::whole(&directory, wanted.sha256, wanted.size) else {
@@ -377,8 +382,7 @@ pub(crate) struct Network {
     pub(crate) patience: Patience,
     /// Made when it is first needed: reading the host's certificates takes a while.
     http: OnceCell<Arc<Http>>,
-    /// By source and normalized project name.
-    pages: Mutex<BTreeMap<(String, String), Arc<OnceCell<LocatedPage>>>>,
+    pages: Mutex<Pages>,
 }
 
 impl fmt::Debug for Network {
@@ -389,6 +393,9 @@ impl fmt::Debug for Network {
             .finish_non_exhaustive()
     }
 }
+
+/// By source and normalized project name.
+type Pages = BTreeMap<(String, String), Arc<OnceCell<LocatedPage>>>;
 
 /// A project page and where it was read.
 #[derive(Debug, Clone)]
@@ -401,10 +408,7 @@ impl Network {
     /// The clients, for a subject that needs them.
     pub(crate) async fn http(&self, subject: &Subject) -> Result<Arc<Http>, FetchError> {
         if self.offline {
-            return Err(FetchError::Offline {
-                from: subject.from.clone(),
-                what: subject.what.clone(),
-            });
+            return Err(subject.offline());
         }
         let make = || async {
             let sources = Arc::clone(&self.sources);
@@ -487,11 +491,7 @@ impl Network {
         cell.get_or_try_init(read).await.cloned()
     }
 
-    async fn read_project_page(
-        &self,
-        source: &str,
-        name: &str,
-    ) -> Result<LocatedPage, FetchError> {
+    async fn read_project_page(&self, source: &str, name: &str) -> Result<LocatedPage, FetchError> {
         let index = self.locate(source, &SourceKind::Python).await?;
         let subject = Subject {
             from: source.to_owned(),

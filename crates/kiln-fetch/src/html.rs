@@ -97,16 +97,10 @@ fn unescape(text: &str) -> String {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         let reference = rest.find(';').filter(|end| *end <= 10);
-        match reference.and_then(|end| Some((character(&rest[1..end])?, end))) {
-            Some((character, end)) => {
-                out.push(character);
-                rest = &rest[end + 1..];
-            }
-            None => {
-                out.push('&');
-                rest = &rest[1..];
-            }
-        }
+        let found = reference.and_then(|end| Some((character(&rest[1..end])?, end)));
+        let (character, end) = found.unwrap_or(('&', 0));
+        out.push(character);
+        rest = &rest[end + 1..];
     }
     out.push_str(rest);
     out
@@ -136,12 +130,16 @@ mod tests {
 
     #[test]
     fn character_references_are_replaced_once() {
-        assert_eq!(unescape("&gt;=3.9,&#33;=4 &amp;lt; &#x3c; &nope; &"), ">=3.9,!=4 &lt; < &nope; &");
+        assert_eq!(
+            unescape("&gt;=3.9,&#33;=4 &amp;lt; &#x3c; &nope; &"),
+            ">=3.9,!=4 &lt; < &nope; &"
+        );
     }
 
     #[test]
     fn odd_tags_are_read_as_browsers_read_them() {
-        let all: Vec<Tag> = tags("a < b <a disabled href = 'x' / =y=z><br/></a><a href=u/v>").collect();
+        let all: Vec<Tag> =
+            tags("a < b <a disabled href = 'x' / =y=z><br/></a><a href=u/v>").collect();
         assert_eq!(all.len(), 3);
         assert_eq!(all[0].attribute("href"), Some("x"));
         assert_eq!(all[0].attribute("disabled"), Some(""));

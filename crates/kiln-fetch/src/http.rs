@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use kiln_digest::Digest;
 use reqwest::{
     Client, Response, StatusCode,
     header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER},
@@ -18,7 +17,7 @@ use reqwest::{
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
-    error::{FetchError, Transport},
+    error::{FetchError, Subject, Transport},
     source::netrc::{self, Machine},
     url::Url,
 };
@@ -50,16 +49,6 @@ impl Default for Patience {
             stall: Duration::from_secs(30),
         }
     }
-}
-
-/// What a request is for: the words of its error messages.
-#[derive(Debug, Clone)]
-pub(crate) struct Subject {
-    /// The source's name.
-    pub(crate) from: String,
-    /// What is wanted, in words.
-    pub(crate) what: String,
-    pub(crate) url: Url,
 }
 
 /// Why an attempt failed.
@@ -214,7 +203,7 @@ impl Http {
             .send()
             .await
             .map_err(|error| self.judge(error, subject))?;
-        match subject.refusal(&response) {
+        match refusal(&response, subject) {
             None => Ok(response),
             Some(failure) => Err(failure),
         }
@@ -222,9 +211,8 @@ impl Http {
 
     /// Whether a broken exchange is worth another try.
     fn judge(&self, error: reqwest::Error, subject: &Subject) -> Failure {
-        let stalled = error.is_timeout();
         let hopeless = error.is_redirect() || error.is_builder();
-        let cause = if stalled {
+        let cause = if error.is_timeout() {
             let limit = if error.is_connect() {
                 self.patience.connect
             } else {
@@ -233,6 +221,8 @@ impl Http {
             Transport::Stalled {
                 seconds: limit.as_secs(),
             }
+        } else if error.is_redirect() {
+            Transport::Redirect(words(error))
         } else {
             Transport::Client(words(error))
         };
@@ -255,102 +245,39 @@ pub(crate) struct Document {
     pub(crate) url: Url,
 }
 
-impl Subject {
-    pub(crate) fn unreachable(&self, cause: Transport) -> FetchError {
-        let Self { from, what, url } = self.clone();
-        FetchError::Unreachable {
-            from,
-            what,
-            url,
-            cause,
+/// What the status of an answer means, if it is not one to read on from.
+fn refusal(response: &Response, subject: &Subject) -> Option<Failure> {
+    let status = response.status();
+    Some(match status {
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+            return None;
         }
-    }
-
-    pub(crate) fn malformed(&self, why: impl Into<String>) -> FetchError {
-        let Self { from, what, url } = self.clone();
-        FetchError::Malformed {
-            from,
-            what,
-            url,
-            why: why.into(),
-        }
-    }
-
-    pub(crate) fn gone(&self) -> FetchError {
-        let Self { from, what, url } = self.clone();
-        FetchError::Gone { from, what, url }
-    }
-
-    pub(crate) fn too_large(&self, limit: u64) -> FetchError {
-        let Self { from, what, url } = self.clone();
-        FetchError::TooLarge {
-            from,
-            what,
-            url,
-            limit,
-        }
-    }
-
-    pub(crate) fn wrong_size(&self, expected: u64, actual: impl Into<String>) -> FetchError {
-        let Self { from, what, url } = self.clone();
-        FetchError::WrongSize {
-            from,
-            what,
-            url,
-            expected,
-            actual: actual.into(),
-        }
-    }
-
-    pub(crate) fn wrong_digest(&self, expected: Digest, actual: Digest) -> FetchError {
-        let Self { from, what, url } = self.clone();
-        FetchError::WrongDigest {
-            from,
-            what,
-            url,
-            expected,
-            actual,
-        }
-    }
-
-    fn refusal(&self, response: &Response) -> Option<Failure> {
-        let status = response.status();
-        let Self { from, what, url } = self.clone();
-        Some(match status {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
-                return None;
-            }
-            StatusCode::NOT_FOUND | StatusCode::GONE => Failure::Final(self.gone()),
-            StatusCode::UNAUTHORIZED
-            | StatusCode::FORBIDDEN
-            | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Failure::Final(FetchError::Denied {
-                from,
-                what,
-                url,
+        StatusCode::NOT_FOUND | StatusCode::GONE => Failure::Final(subject.gone()),
+        StatusCode::UNAUTHORIZED
+        | StatusCode::FORBIDDEN
+        | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Failure::Final(FetchError::Denied {
+            subject: Box::new(subject.clone()),
+            status: status.as_u16(),
+        }),
+        _ => {
+            let error = FetchError::Status {
+                subject: Box::new(subject.clone()),
                 status: status.as_u16(),
-            }),
-            _ => {
-                let error = FetchError::Status {
-                    from,
-                    what,
-                    url,
-                    status: status.as_u16(),
-                };
-                let passing = status.is_server_error()
-                    || matches!(
-                        status,
-                        StatusCode::REQUEST_TIMEOUT
-                            | StatusCode::TOO_EARLY
-                            | StatusCode::TOO_MANY_REQUESTS
-                    );
-                if passing {
-                    Failure::Passing(error, retry_after(response))
-                } else {
-                    Failure::Final(error)
-                }
+            };
+            let passing = status.is_server_error()
+                || matches!(
+                    status,
+                    StatusCode::REQUEST_TIMEOUT
+                        | StatusCode::TOO_EARLY
+                        | StatusCode::TOO_MANY_REQUESTS
+                );
+            if passing {
+                Failure::Passing(error, retry_after(response))
+            } else {
+                Failure::Final(error)
             }
-        })
-    }
+        }
+    })
 }
 
 /// `Retry-After` in seconds (RFC 9110, section 10.2.3). Its other form, a date, is not used
@@ -422,7 +349,10 @@ impl Backoff {
 /// Follows a bounded number of redirects, and none from https to http.
 fn redirects() -> redirect::Policy {
     redirect::Policy::custom(|attempt| {
-        let secure = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+        let secure = attempt
+            .previous()
+            .last()
+            .is_some_and(|url| url.scheme() == "https");
         if attempt.previous().len() > MAX_REDIRECTS {
             attempt.error("too many redirects")
         } else if secure && attempt.url().scheme() != "https" {

@@ -39,7 +39,7 @@ mod source;
 mod url;
 
 pub use download::{Artifact, Wanted};
-pub use error::{FetchError, Transport};
+pub use error::{FetchError, Subject, Transport};
 pub use event::Event;
 pub use fetcher::{Downloads, FetchOptions, Fetcher};
 pub use http::Patience;

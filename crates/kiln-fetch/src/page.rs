@@ -69,7 +69,9 @@ impl ProjectPage {
 /// The project name in its normal form (PEP 503), or nothing when it is no project name.
 pub(crate) fn normalize(project: &str) -> Option<String> {
     let valid = project.len() <= 256
-        && project.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && project
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
         && project.starts_with(|c: char| c.is_ascii_alphanumeric())
         && project.ends_with(|c: char| c.is_ascii_alphanumeric());
     valid.then(|| {
@@ -284,10 +286,7 @@ mod tests {
     fn a_base_element_moves_relative_addresses() {
         let html = r#"<base href="https://cdn.example/x/"><a href="a.whl">a</a>"#;
         let page = parse(html.as_bytes(), "text/html", &base(), "corp").unwrap();
-        assert_eq!(
-            page.files[0].url.to_string(),
-            "https://cdn.example/x/a.whl"
-        );
+        assert_eq!(page.files[0].url.to_string(), "https://cdn.example/x/a.whl");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) enum Opened {
     /// The whole file.
     Whole(PathBuf),
     /// A part, perhaps empty, that is ours now.
-    Part(Part),
+    Part(Box<Part>),
 }
 
 /// How a part ended.
@@ -43,7 +43,7 @@ pub(crate) enum Sealed {
     /// Verified and in place.
     Whole(PathBuf),
     /// The bytes have another digest.
-    Wrong(Part, Digest),
+    Wrong(Box<Part>, Digest),
 }
 
 /// The file for `digest`, if it is in `directory` with this size.
@@ -90,7 +90,7 @@ impl Part {
                 inherited: false,
             };
             part.take_over(size)?;
-            return Ok(Some(Opened::Part(part)));
+            return Ok(Some(Opened::Part(Box::new(part))));
         }
     }
 
@@ -152,7 +152,7 @@ impl Part {
     pub(crate) fn seal(self, digest: Digest) -> Result<Sealed, FetchError> {
         let actual = self.hasher.clone().finish();
         if actual != digest {
-            return Ok(Sealed::Wrong(self, actual));
+            return Ok(Sealed::Wrong(Box::new(self), actual));
         }
         let path = self.path.with_extension("");
         self.file
@@ -191,5 +191,55 @@ fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FetchErr
         action,
         path,
         cause,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_plainly() {
+        // A device that answers every write as a full disk does.
+        let path = Path::new("/dev/full");
+        let mut part = Part {
+            file: OpenOptions::new().write(true).open(path).unwrap(),
+            path: PathBuf::from("downloads/x.part"),
+            hasher: Hasher::new(),
+            len: 0,
+            inherited: false,
+        };
+        let error = part.append(b"bytes").unwrap_err();
+        assert_eq!(error.to_string(), "cannot write downloads/x.part");
+        assert_eq!(
+            error.hint().as_deref(),
+            Some("free some space on the disk of downloads; the next run goes on from there")
+        );
+    }
+
+    #[test]
+    fn an_open_part_is_busy_and_an_empty_one_goes_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Part::open(directory.path(), Digest::of(b"ab"), 2).unwrap();
+        let Some(Opened::Part(mut part)) = open() else {
+            panic!("nothing is there yet");
+        };
+        assert!(open().is_none());
+        part.append(b"a").unwrap();
+        drop(part);
+        let Some(Opened::Part(mut part)) = open() else {
+            panic!("a part is there");
+        };
+        assert!(part.is_inherited());
+        part.append(b"b").unwrap();
+        assert!(matches!(
+            part.seal(Digest::of(b"ab")).unwrap(),
+            Sealed::Whole(_)
+        ));
+        assert!(matches!(open(), Some(Opened::Whole(_))));
+
+        let other = Part::open(directory.path(), Digest::of(b"c"), 1).unwrap();
+        drop(other);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

@@ -44,7 +44,6 @@ pub enum UrlError {
 
 impl UrlError {
     /// What a person can do.
-    #[expect(clippy::unused_self, reason = "the same signature as every error's hint")]
     pub fn hint(&self) -> Option<String> {
         Some("use an address that starts with `https://`, `http://` or `file:///`".to_owned())
     }
@@ -123,12 +122,11 @@ impl Url {
             other => return Err(UrlError::Scheme(other.chars().take(20).collect())),
         }
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let login = (!address.username().is_empty() || address.password().is_some()).then(|| {
-            Login {
+        let login =
+            (!address.username().is_empty() || address.password().is_some()).then(|| Login {
                 user: decode(address.username()),
                 password: decode(address.password().unwrap_or_default()),
-            }
-        });
+            });
         // Neither can fail for the schemes above; if one did, the address must not be used.
         address
             .set_username("")
@@ -231,7 +229,11 @@ mod tests {
     #[test]
     fn a_login_is_taken_out_of_the_address_and_never_shown() {
         let url = Url::parse("https://us%40er:p%2Fw@index.example:8443/simple?sig=q#frag").unwrap();
-        for shown in [url.to_string(), format!("{url:?}"), format!("{:?}", url.login())] {
+        for shown in [
+            url.to_string(),
+            format!("{url:?}"),
+            format!("{:?}", url.login()),
+        ] {
             for secret in ["us", "p%2Fw", "p/w", "sig"] {
                 assert!(!shown.replace("simple", "").contains(secret), "{shown}");
             }
@@ -268,8 +270,18 @@ mod tests {
     fn a_login_follows_a_reference_on_the_same_origin_only() {
         let page = Url::parse("https://u:p@index.example/simple/a/").unwrap();
         assert!(page.join("../../f/a.whl").unwrap().login().is_some());
-        assert!(page.join("https://files.example/a.whl").unwrap().login().is_none());
-        assert!(page.join("http://index.example/a.whl").unwrap().login().is_none());
+        assert!(
+            page.join("https://files.example/a.whl")
+                .unwrap()
+                .login()
+                .is_none()
+        );
+        assert!(
+            page.join("http://index.example/a.whl")
+                .unwrap()
+                .login()
+                .is_none()
+        );
         assert!(page.join("file:///etc/passwd").is_err());
     }
 

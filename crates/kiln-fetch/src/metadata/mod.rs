@@ -15,9 +15,9 @@ use reqwest::{Response, StatusCode, header::CONTENT_RANGE};
 use self::wheel::{MAX_METADATA_BYTES, Pieces};
 use crate::{
     download::{blocking, content_range},
-    error::{FetchError, Transport},
+    error::{FetchError, Subject, Transport},
     fetcher::Network,
-    http::{Backoff, Failure, Http, Subject},
+    http::{Backoff, Failure, Http},
     page::{CoreMetadata, ProjectFile},
 };
 
@@ -40,9 +40,7 @@ pub(crate) async fn read(network: &Network, file: &ProjectFile) -> Result<String
     match beside(network, &wheel, file.core_metadata).await {
         Ok(text) => return Ok(text),
         // It is not there, or not for us: the wheel itself may be.
-        Err(
-            FetchError::Gone { .. } | FetchError::Denied { .. } | FetchError::Status { .. },
-        ) => {}
+        Err(FetchError::Gone { .. } | FetchError::Denied { .. } | FetchError::Status { .. }) => {}
         Err(error) => return Err(error),
     }
     if let Some(path) = wheel.url.local_path() {

@@ -85,9 +85,8 @@ fn deb822_entry(fields: &[(String, String)]) -> Option<AptEntry> {
             .find(|(field, _)| field == name)
             .map_or("", |(_, value)| value.as_str())
     };
-    let words = |name: &str| -> Vec<String> {
-        field(name).split_whitespace().map(str::to_owned).collect()
-    };
+    let words =
+        |name: &str| -> Vec<String> { field(name).split_whitespace().map(str::to_owned).collect() };
     let disabled = ["no", "false", "0", "off", "without", "disable"];
     if disabled.contains(&field("enabled").to_ascii_lowercase().as_str())
         || !words("types").iter().any(|kind| kind == "deb")
@@ -119,7 +118,8 @@ pub(crate) fn parse_mirror_list(text: &str) -> Vec<String> {
 /// mostly under other components). Best first: the suite is listed *and* the address ends in
 /// the source's name (`…/debian`); the suite is listed (enterprise mirrors call their trees
 /// as they like); the address ends in the source's name, for suites that the host itself
-/// does not use. Among equals, one signed by the distribution's own keyring wins, then the
+/// does not use. What kiln cannot fetch from (`cdrom:`, `tor+http:`) comes last; the caller
+/// says so. Among equals, one signed by the distribution's own keyring wins, then the
 /// first.
 pub(crate) fn find<'a>(entries: &'a [AptEntry], name: &str, suite: &str) -> Option<&'a str> {
     let distribution = name.split('-').next().unwrap_or(name);
@@ -129,13 +129,21 @@ pub(crate) fn find<'a>(entries: &'a [AptEntry], name: &str, suite: &str) -> Opti
             continue;
         }
         let has_suite = entry.suites.iter().any(|listed| listed == suite);
-        let own_keyring = entry.signed_by.contains(&format!("{distribution}-archive-keyring"));
+        let own_keyring = entry
+            .signed_by
+            .contains(&format!("{distribution}-archive-keyring"));
         for uri in &entry.uris {
             let named = last_segment(uri) == Some(name);
             if !has_suite && !named {
                 continue;
             }
-            let score = 4 * u8::from(has_suite) + 2 * u8::from(named) + u8::from(own_keyring);
+            let fetchable = ["http:", "https:", "file:"]
+                .iter()
+                .any(|s| uri.starts_with(s));
+            let score = 8 * u8::from(fetchable)
+                + 4 * u8::from(has_suite)
+                + 2 * u8::from(named)
+                + u8::from(own_keyring);
             if best.is_none_or(|(other, _)| score > other) {
                 best = Some((score, uri));
             }

@@ -46,7 +46,9 @@ impl Host {
             root: PathBuf::from("/"),
             // Variables that are not UTF-8 cannot name an address.
             environment: std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
                 .collect(),
         }
     }
@@ -228,8 +230,14 @@ impl Host {
             .collect();
         files.push(PathBuf::from("/etc/pip.conf"));
         files.extend(self.home().map(|home| home.join(".pip/pip.conf")));
-        files.extend(self.user_config().map(|directory| directory.join("pip/pip.conf")));
-        files.extend(self.variable("VIRTUAL_ENV").map(|venv| Path::new(venv).join("pip.conf")));
+        files.extend(
+            self.user_config()
+                .map(|directory| directory.join("pip/pip.conf")),
+        );
+        files.extend(
+            self.variable("VIRTUAL_ENV")
+                .map(|venv| Path::new(venv).join("pip.conf")),
+        );
         files.extend(self.variable("PIP_CONFIG_FILE").map(PathBuf::from));
         files
             .iter()
@@ -252,7 +260,7 @@ impl Host {
             if value.contains("****") {
                 // A site-wide file names the index with a login, which the help masks.
                 match self.run(pip, &["config", "get", "global.index-url"]) {
-                    Some(full) => value = full.trim().to_owned(),
+                    Some(full) => full.trim().clone_into(&mut value),
                     None => continue,
                 }
             }

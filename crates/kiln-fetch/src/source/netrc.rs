@@ -1,4 +1,4 @@
-//! Logins from `~/.netrc` (and apt's `auth.conf`, which has the same form; apt_auth.conf(5)).
+//! Logins from `~/.netrc` (and apt's `auth.conf`, which has the same form; `apt_auth.conf(5)`).
 //!
 //! `default` entries are left out on purpose: a login must not go to hosts nobody named.
 

@@ -23,7 +23,7 @@ pub(crate) fn parse_pip_conf(text: &str) -> Vec<(String, String, String)> {
                 value.push_str(trimmed);
             }
         } else if let Some(name) = trimmed.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
-            section = name.trim().to_owned();
+            name.trim().clone_into(&mut section);
             open = false;
         } else if let Some((key, value)) = trimmed.split_once(['=', ':']) {
             // pip takes `index_url`, `index-url` and `--index-url` for the same key.
