@@ -93,7 +93,8 @@ fn fields(text: &str) -> Result<Vec<(&str, String)>, MetadataError> {
     let mut fields: Vec<(&str, String)> = Vec::new();
     let mut read = 0;
     for line in text.lines() {
-        if line.trim().is_empty() {
+        // A line of blanks is part of the field above: licence texts have them.
+        if line.is_empty() {
             break;
         }
         read += line.len();
@@ -119,27 +120,35 @@ fn fields(text: &str) -> Result<Vec<(&str, String)>, MetadataError> {
 /// them is dropped when it cannot be read.
 pub fn parse_requirement(text: &str) -> Result<Requirement, MetadataError> {
     let error = || MetadataError::Requirement(text.chars().take(200).collect());
-    if let Ok(requirement) = Requirement::from_str(text) {
-        return Ok(requirement);
-    }
     let (requirement, marker) = match text.split_once(';') {
-        Some((requirement, marker)) => (requirement.trim(), Some(marker)),
-        None => (text.trim(), None),
+        Some((requirement, marker)) => (requirement.trim(), format!(" ; {marker}")),
+        None => (text.trim(), String::new()),
     };
-    let name_end = requirement
-        .find(|letter: char| !letter.is_ascii_alphanumeric() && !"-_.".contains(letter))
+    // Names are read here: `pep508_rs` panics on some that end in a separator.
+    let of_name = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let end = requirement
+        .find(|letter| !of_name(letter))
         .unwrap_or(requirement.len());
-    let rest = requirement[name_end..].trim_start();
-    let extras = rest
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-        .map_or(String::new(), |(extras, _)| format!("[{extras}]"));
-    let name = &requirement[..name_end];
-    let plain = match marker {
-        Some(marker) => format!("{name}{extras} ; {marker}"),
-        None => format!("{name}{extras}"),
+    let (name, rest) = requirement.split_at(end);
+    let name = PackageName::from_str(name).map_err(|_| error())?;
+    let (extras, specifier) = match rest.trim_start().strip_prefix('[') {
+        Some(rest) => rest.split_once(']').ok_or_else(error)?,
+        None => ("", rest),
     };
-    Requirement::from_str(&plain).map_err(|_| error())
+    let extras: Vec<String> = extras
+        .split(',')
+        .map(str::trim)
+        .filter(|extra| !extra.is_empty())
+        .map(|extra| ExtraName::from_str(extra).map(|extra| extra.to_string()))
+        .collect::<Result<_, _>>()
+        .map_err(|_| error())?;
+    if name.as_ref().is_empty() || specifier.trim_start().starts_with('[') {
+        return Err(error());
+    }
+    let subject = format!("{name}[{}]", extras.join(","));
+    Requirement::from_str(&format!("{subject} {specifier}{marker}"))
+        .or_else(|_| Requirement::from_str(&format!("{subject}{marker}")))
+        .map_err(|_| error())
 }
 
 #[cfg(test)]
@@ -149,7 +158,7 @@ mod tests {
     use super::*;
 
     const NUMPY: &str = "Metadata-Version: 2.4\nName: Foo.Bar\nVersion: 1.0\n\
-        Summary: long\n  text\nRequires-Python: >=3.9\n\
+        License: long\n        \n  text\nRequires-Python: >=3.9\n\
         requires-dist: numpy>=1.20; extra ==\n        \"all\"\nRequires-Dist: six\n\
         Provides-Extra: all\n\nName: other\nRequires-Dist: not-this\n";
 
@@ -210,8 +219,9 @@ mod tests {
             assert_eq!(requirement.extras, expected.extras);
             assert_eq!(requirement.marker.is_true(), expected.marker.is_true());
         }
-        assert!(parse_requirement("; nothing").is_err());
-        assert!(parse_requirement("é").is_err());
+        for text in ["; nothing", "é", "a- >1", "a[b-]", "a[b.,c]>1"] {
+            assert!(parse_requirement(text).is_err(), "{text}");
+        }
     }
 
     proptest! {
@@ -220,6 +230,8 @@ mod tests {
             let _ = Metadata::parse(&text);
             let _ = Metadata::parse(&format!("Name: a\nVersion: 1\nRequires-Dist: {text}"));
             let _ = parse_requirement(&requirement);
+            let _ = parse_requirement(&format!("a-{requirement}"));
+            let _ = parse_requirement(&format!("a[b-{requirement}]"));
         }
     }
 }

@@ -90,6 +90,9 @@ impl FromStr for WheelName {
         if !tags.iter().all(legal) {
             return Err(error("its tags are malformed"));
         }
+        if name.is_empty() {
+            return Err(error("its name is malformed"));
+        }
         let build = build
             .map(|build| {
                 let end = build.bytes().take_while(u8::is_ascii_digit).count();
