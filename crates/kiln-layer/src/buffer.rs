@@ -11,17 +11,21 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    /// Makes an empty buffer hold at least `room` bytes. What is not used costs no memory: fresh
+    /// pages are mapped when they are touched.
+    pub(crate) fn reserve(&mut self, room: usize) {
+        if self.len == 0 && self.bytes.len() < room {
+            self.bytes = vec![0; room];
+        }
+    }
+
     /// Appends `count` bytes of any content, to be overwritten.
     pub(crate) fn grow(&mut self, count: usize) -> &mut [u8] {
+        self.reserve(count);
         let start = self.len;
         self.len += count;
         if self.bytes.len() < self.len {
-            if start == 0 {
-                // Fresh pages are zero already.
-                self.bytes = vec![0; self.len];
-            } else {
-                self.bytes.resize(self.len, 0);
-            }
+            self.bytes.resize(self.len, 0);
         }
         &mut self.bytes[start..self.len]
     }

@@ -16,7 +16,7 @@
 //!
 //! # The way of an entry
 //!
-//! [`merge`] makes one sorted list of the contributions, finds conflicts and adds parents;
+//! [`merge()`] makes one sorted list of the contributions, finds conflicts and adds parents;
 //! [`write_layer`] checks that the list is a layer, cuts it into pieces (`batch`), packs them on
 //! all cores (`pack`) and hashes and writes them in order (`schedule`). [`read_layer`] reads
 //! layers of any maker.

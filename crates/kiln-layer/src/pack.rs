@@ -15,6 +15,9 @@ const GZIP_LEVEL: i32 = 5;
 /// The level of zstd.
 const ZSTD_LEVEL: i32 = 3;
 
+/// Room for a few headers, so that most buffers need not grow.
+const SLACK: usize = 64 << 10;
+
 /// Bytes of a packed piece: made here, or a view of an archive.
 pub(crate) enum Part<'a> {
     Owned(Buffer),
@@ -79,35 +82,20 @@ impl<'a> Packer<'a> {
     pub(crate) fn pack(
         &mut self,
         piece: Piece<'a>,
-        mut spare: impl FnMut() -> Buffer,
+        spare: impl Fn() -> Buffer,
     ) -> Result<Packed<'a>, LayerError> {
-        if let Piece::Stream {
-            entry,
-            mut inflater,
-            size,
-        } = piece
-        {
-            let mut tar = spare();
-            let read = inflater
-                .fill(tar.grow(size))
-                .map_err(|reason| corrupt(entry, reason))?;
-            let blob = match self.compression {
-                Compression::Gzip => Part::Borrowed(read),
-                Compression::Zstd => Part::Owned(self.zstd_frames(&tar, spare())?),
-            };
-            let tar = Part::Owned(tar);
-            return Ok(Packed {
-                tar,
-                blob,
-                inflater: Some(inflater),
-            });
-        }
-        let mut blob = spare();
-        let tar = match piece {
+        let (tar, blob, inflater) = match piece {
             Piece::Batch(batch) => {
-                let mut tar = spare();
+                let (mut tar, mut blob) = (spare(), spare());
+                tar.reserve(batch.nominal + SLACK);
+                blob.reserve(batch.nominal / 2 + SLACK);
                 self.batch(&batch, &mut tar, &mut blob)?;
-                Part::Owned(tar)
+                (Part::Owned(tar), Part::Owned(blob), None)
+            }
+            Piece::Plain(data) => {
+                let mut blob = spare();
+                self.deflate_member(data, &mut blob)?;
+                (Part::Borrowed(data), Part::Owned(blob), None)
             }
             Piece::Whole {
                 entry,
@@ -115,25 +103,36 @@ impl<'a> Packer<'a> {
                 crc32,
                 size,
             } => {
-                let mut tar = spare();
+                let (mut tar, mut blob) = (spare(), spare());
+                blob.reserve(stream.len() + SLACK);
                 self.copy_member(entry, (stream, crc32), tar.grow(size), &mut blob)?;
-                Part::Owned(tar)
+                (Part::Owned(tar), Part::Owned(blob), None)
             }
-            Piece::Plain(data) => {
-                self.deflate_member(data, &mut blob)?;
-                Part::Borrowed(data)
+            Piece::Stream {
+                entry,
+                mut inflater,
+                size,
+            } => {
+                let mut tar = spare();
+                let read = inflater
+                    .fill(tar.grow(size))
+                    .map_err(|reason| corrupt(entry, reason))?;
+                (Part::Owned(tar), Part::Borrowed(read), Some(inflater))
             }
-            Piece::Stream { .. } => Part::Borrowed(&[]),
         };
-        if self.compression == Compression::Zstd {
-            // What copying left there was only needed to verify it.
-            blob.truncate(0);
-            blob = self.zstd_frames(&tar, blob)?;
-        }
+        let blob = match (self.compression, blob) {
+            (Compression::Gzip, blob) => blob,
+            // What stands in the buffer was only needed to verify it.
+            (Compression::Zstd, Part::Owned(mut buffer)) => {
+                buffer.truncate(0);
+                Part::Owned(self.zstd_frames(&tar, buffer)?)
+            }
+            (Compression::Zstd, Part::Borrowed(_)) => Part::Owned(self.zstd_frames(&tar, spare())?),
+        };
         Ok(Packed {
             tar,
-            blob: Part::Owned(blob),
-            inflater: None,
+            blob,
+            inflater,
         })
     }
 

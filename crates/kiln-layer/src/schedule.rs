@@ -23,7 +23,7 @@ use crate::{Entry, LayerError, LayerOptions, LayerSummary};
 
 /// How many bytes packed parts may hold at once. A piece is always admitted when there is no
 /// other, and the greatest (a payload of 32 MiB and its compressed bytes) is not much more.
-const BUDGET: usize = 64 << 20;
+const BUDGET: usize = 48 << 20;
 
 /// Buffers are kept for later pieces up to this size and number.
 const SPARE_SIZE: usize = 2 * CHUNK;
@@ -70,6 +70,8 @@ struct Shared<'a, W> {
 
 struct State<'a, W> {
     cutter: Cutter<'a>,
+    /// A piece that waits for memory.
+    postponed: Option<Piece<'a>>,
     /// The number of the next piece.
     next: usize,
     /// How many bytes are held, or about to be held, by packed parts.
@@ -142,6 +144,7 @@ impl<'a, W: Write> State<'a, W> {
     fn new(entries: &'a [Entry], out: W) -> Self {
         Self {
             cutter: Cutter::new(entries),
+            postponed: None,
             next: 0,
             held: 0,
             spare: Vec::new(),
@@ -165,10 +168,15 @@ impl<'a, W: Write> State<'a, W> {
         if let Some((part, sink)) = self.blob.take() {
             return Task::Blob(part, sink);
         }
-        if self.held >= BUDGET {
-            return Task::Wait;
-        }
-        match self.cutter.cut() {
+        match self
+            .postponed
+            .take()
+            .map_or_else(|| self.cutter.cut(), Cut::Piece)
+        {
+            Cut::Piece(piece) if self.held > 0 && self.held + piece.weight() > BUDGET => {
+                self.postponed = Some(piece);
+                Task::Wait
+            }
             Cut::Piece(piece) => {
                 let number = self.next;
                 self.next += 1;

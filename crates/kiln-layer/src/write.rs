@@ -118,7 +118,7 @@ impl LayerError {
     }
 }
 
-/// Writes `entries`, as [`merge`](crate::merge) gives them, as one layer to `out`.
+/// Writes `entries`, as [`merge`](crate::merge()) gives them, as one layer to `out`.
 ///
 /// The bytes depend on the entries and the compression alone. Anonymous memory stays below
 /// 100 MiB, whatever the layer. `out` receives writes of up to some megabytes; it needs no
