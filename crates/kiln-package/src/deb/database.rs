@@ -6,9 +6,8 @@
 //!
 //! - conffiles have the digests of the shipped files and not the word `newconffile`, because the
 //!   files stand at their final paths already: `dpkg --configure` then leaves them alone;
-//! - lock files, `status-old` and `available` are absent: dpkg makes them when it needs them, and
-//!   layers do not hold them;
-//! - `diversions` and `statoverride` exist and are empty, as dpkg's own package leaves them.
+//! - lock files, `status-old`, `available`, `diversions`, `statoverride` and `arch` are absent:
+//!   dpkg and its tools make them when they need them, and layers do not hold the first three.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -51,16 +50,16 @@ pub fn unpacked_database(packages: &[&DebFacts]) -> Vec<Entry> {
     let mut entries: Vec<Entry> = DIRECTORIES.into_iter().filter_map(directory).collect();
     entries.extend(
         [
-            file("diversions", String::new()),
             file("info/format", "1\n".into()),
-            file("statoverride", String::new()),
             file("status", status),
-            file("triggers/File", file_triggers),
             file("triggers/Unincorp", String::new()),
         ]
         .into_iter()
         .flatten(),
     );
+    if !file_triggers.is_empty() {
+        entries.extend(file("triggers/File", file_triggers));
+    }
     let named = named_triggers.into_iter();
     entries.extend(named.filter_map(|(name, who)| file(&format!("triggers/{name}"), who)));
     entries.sort_by(|a, b| a.path.cmp(&b.path));
