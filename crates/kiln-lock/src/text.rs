@@ -219,10 +219,10 @@ impl Writer {
             [] => self.line(key, "[]"),
             [item] => self.line(key, &format!("[{}]", quoted(item.as_ref()))),
             _ => {
-                let lines: String = items
-                    .iter()
-                    .map(|item| format!("    {},\n", quoted(item.as_ref())))
-                    .collect();
+                let mut lines = String::new();
+                for item in items {
+                    let _ = writeln!(lines, "    {},", quoted(item.as_ref()));
+                }
                 self.line(key, &format!("[\n{lines}]"));
             }
         }

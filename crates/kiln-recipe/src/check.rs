@@ -89,6 +89,7 @@ fn images(family: &Family, places: &AllPlaces, problems: &Problems) {
                 "the image has CUDA, which the family's `name-pattern` cannot say",
                 Some("put `{cuda}-` into the pattern".to_owned()),
             );
+            continue;
         }
         let name = family.pattern.render(&parts);
         if name.len() > MAX_NAME {

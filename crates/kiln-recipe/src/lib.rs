@@ -1,4 +1,81 @@
 //! Family files → [`Family`]: parsing, combination rules, image names.
+//!
+//! Reading is apart from parsing: [`read_family`] brings bytes, [`parse`] is a pure function of
+//! them. All that is wrong is reported at once, each with its place, its line and, where a
+//! newcomer can act, a hint.
+//!
+//! # Words
+//!
+//! - **family**: one directory: `kiln.toml`, and files for its components.
+//! - **component**: a base, an accelerator, a bundle or an IDE.
+//! - **combination**: one base, accelerator, bundle and IDE: an image.
+//! - **part** of an image name: what stands for one placeholder of the name pattern.
+//! - **place**, **spot**: file, line and column; with the width and text to show an error there.
+//!
+//! # Format of the family's files
+//!
+//! TOML 1.0. Unknown keys are errors. `!` marks keys that must be there.
+//!
+//! ```text
+//! kiln.toml                    the family and its images
+//! bases/NAME.toml              a base; files that it places in bases/NAME/
+//! accelerators/NAME.toml       an accelerator; files in accelerators/NAME/; `cpu` needs no file
+//! bundles/NAME/bundle.toml     a bundle, and beside it the files that it places
+//! ides/NAME/ide.toml           an IDE, and beside it its files; `runtime` needs no file
+//! keyrings/FILE                OpenPGP public keys, binary or armored
+//! ```
+//!
+//! Bundles and IDEs stand in image names, so theirs are lowercase letters, digits and dots
+//! ([`is_name_part`]); names of bases and accelerators may have `-` and `_` inside too.
+//!
+//! ## `kiln.toml`
+//!
+//! | table | key | meaning |
+//! |---|---|---|
+//! | `[family]` | `name`! | the family's name |
+//! | | `release`! | stands in image names: `2026b` |
+//! | | `description`, `vendor`, `source`, `licenses` | for `org.opencontainers.image.*` labels |
+//! | | `repository` | image repository without a tag; `localhost/NAME` |
+//! | | `default-base` | the base that is meant when a name fits images on several |
+//! | | `platforms` | `["linux/amd64"]` |
+//! | | `name-pattern` | see [`NamePattern`] |
+//! | | `uv` | exact version of the tool that resolves Python |
+//! | `[user]` | `uid`, `gid` | who images run as and who owns the Python tree: 1001, 0 |
+//! | | `prefix`, `home` | the Python tree `/opt/app-root`; working directory `/opt/app-root/src` |
+//! | `[sources]` | NAME = URL | where a source lives, when the host shall not decide; no credentials |
+//! | `[[image]]` | `base`!, `bundle`! | names of components |
+//! | | `accelerator`, `ide` | `cpu`, `runtime` |
+//!
+//! ## Components
+//!
+//! All kinds have these keys:
+//!
+//! | table | key | meaning |
+//! |---|---|---|
+//! | | `title`, `description` | for people and labels |
+//! | | `requirements` | Python requirements (PEP 508), each project once; no URLs |
+//! | | `packages` | OS packages as Debian writes them: `libodbc2`, `libodbc2 (>= 2.3)` |
+//! | `[env]` | NAME = value | environment; `${NAME}` is what NAME was in the components below and the lines before |
+//! | `[labels]` | NAME = value | labels of the image |
+//! | `[[file]]` | `source`! | a file below the component's own directory |
+//! | | `to`! | where it goes: absolute, one spelling; once in an image |
+//! | | `mode` | octal permission bits, `"0644"`; modes of the host's files mean nothing |
+//! | | `owner` | `"uid:gid"`; the family's user below its prefix or home, else root |
+//! | `[winners]` | path = package | which package's file wins where several differ |
+//!
+//! Bases have `code`! (the `{os}` of image names), `distribution`! (`debian`, `ubuntu`), `suite`!,
+//! `python`! (the version that its packages bring), and at least one `[[archive]]` with `source`!,
+//! `suite` (the base's), `components` (`["main"]`), `keyring`! (a file in `keyrings/`) and
+//! `check-valid-until` (true). Accelerators have `cuda` (false). Bundles have `extends` and
+//! `independent` (false). IDEs have `command`! (exec form) and `port`; `runtime` has no command.
+//!
+//! [`schemas`] gives the same as JSON Schemas, for editors.
+//!
+//! # Invariants of a [`Family`] that [`parse`] made
+//!
+//! - Every component, file and keyring that is named exists; chains of `extends` end.
+//! - No two images are the same combination or would have the same name; every name parses back.
+//! - No two components of an image place a file at one path; every `${NAME}` was set before.
 
 mod check;
 mod component;
@@ -11,6 +88,7 @@ mod parse;
 mod parts;
 mod reader;
 mod requirement;
+mod schema;
 mod select;
 mod source;
 
@@ -20,4 +98,5 @@ pub use model::*;
 pub use name::{ImageName, MAX_NAME, NameError, NamePattern, PatternError, is_name_part};
 pub use parse::parse;
 pub use pep508_rs;
+pub use schema::schemas;
 pub use select::{Candidate, SelectError, select};

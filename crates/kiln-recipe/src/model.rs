@@ -281,7 +281,7 @@ pub struct Archive {
     pub suite: String,
     /// `main`, …
     pub components: Vec<String>,
-    /// The keyring (binary or armored OpenPGP) that must have signed `InRelease`: a file of the
+    /// The keyring (binary or armored `OpenPGP`) that must have signed `InRelease`: a file of the
     /// family, and its bytes.
     pub keyring: String,
     /// The bytes of the keyring.

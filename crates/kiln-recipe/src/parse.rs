@@ -169,23 +169,22 @@ fn texts(files: &FamilyFiles, found: &Found, problems: &Problems) -> BTreeMap<St
     texts
 }
 
-fn read<'a>(
+fn read(
     files: &FamilyFiles,
     found: &Found,
-    sources: &BTreeMap<&str, Source<'a>>,
+    sources: &BTreeMap<&str, Source<'_>>,
     problems: &Problems,
 ) -> (Family, AllPlaces) {
     let names = names(found);
-    let settings = match sources.get(KILN_TOML) {
-        Some(source) => document(source)
+    let settings = if let Some(source) = sources.get(KILN_TOML) {
+        document(source)
             .map(|table| family::read(Table::root(source, table.get_ref()), &names))
-            .unwrap_or_default(),
-        None => {
-            if !files.files.contains_key(KILN_TOML) {
-                problems.add(Spot::file(KILN_TOML), "the family has no `kiln.toml`", None);
-            }
-            Settings::default()
+            .unwrap_or_default()
+    } else {
+        if !files.files.contains_key(KILN_TOML) {
+            problems.add(Spot::file(KILN_TOML), "the family has no `kiln.toml`", None);
         }
+        Settings::default()
     };
     let bundles = names
         .get(&ComponentKind::Bundle)

@@ -54,11 +54,21 @@ pub(crate) fn python(text: &Text<'_>) -> Option<Requirement> {
     })
 }
 
-/// Another library's sentence as a fragment that fits after a colon.
+/// The first sentence of another library's message, as a fragment that fits after a colon.
 fn fragment(message: &str) -> String {
-    let mut chars = message.trim().trim_end_matches('.').chars();
-    let first = chars.next().map(|c| c.to_ascii_lowercase());
-    first.into_iter().chain(chars).collect()
+    let sentence = message
+        .trim()
+        .split(". ")
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('.');
+    let mut chars = sentence.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => sentence.to_owned(),
+    }
 }
 
 /// Reads an OS package as Debian writes a dependency (Debian Policy 7.1): `libodbc2` or

@@ -253,6 +253,9 @@ fn names(images: &[Candidate], indices: impl IntoIterator<Item = usize>) -> Vec<
 
 /// The name that was probably meant: near as a whole, or near in as many first parts as were said.
 fn nearest_image(images: &[Candidate], part: &str) -> Option<String> {
+    if part.is_empty() {
+        return None;
+    }
     let said = part.split(['-', '_']).count();
     let shortened: Vec<String> = images
         .iter()

@@ -6,7 +6,8 @@ use kiln_recipe::{Candidate, Family, parse, read_family, select};
 
 fn family() -> Family {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../family");
-    parse(&read_family(&dir).unwrap()).unwrap_or_else(|errors| panic!("{errors}"))
+    let files = read_family(&dir).unwrap_or_else(|error| panic!("{error}"));
+    parse(&files).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 #[test]

@@ -1,0 +1,101 @@
+//! JSON Schemas of the family's files, for editors. They are written by hand, as the readers are;
+//! a test compares the keys of both.
+
+/// The JSON Schemas (draft 2020-12) of the family's files: the files that it is for, as a glob,
+/// and its text.
+pub fn schemas() -> [(&'static str, &'static str); 5] {
+    [
+        ("kiln.toml", include_str!("../schemas/kiln.schema.json")),
+        ("bases/*.toml", include_str!("../schemas/base.schema.json")),
+        (
+            "accelerators/*.toml",
+            include_str!("../schemas/accelerator.schema.json"),
+        ),
+        (
+            "bundles/*/bundle.toml",
+            include_str!("../schemas/bundle.schema.json"),
+        ),
+        (
+            "ides/*/ide.toml",
+            include_str!("../schemas/ide.schema.json"),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{FamilyFiles, parse};
+
+    /// No key is near this one, so the errors list all that are known.
+    const UNKNOWN: &str = "zzzzzzzz";
+
+    /// The keys that the readers know, by file and table, taken from what they say about an
+    /// unknown key in every table.
+    fn keys_of_the_readers() -> BTreeMap<(String, String), BTreeSet<String>> {
+        let component = format!("{UNKNOWN} = 1\n[[file]]\n{UNKNOWN} = 1\n");
+        let base = format!("{component}[[archive]]\n{UNKNOWN} = 1\n");
+        let kiln = format!(
+            "{UNKNOWN} = 1\n[family]\n{UNKNOWN} = 1\n[user]\n{UNKNOWN} = 1\n[[image]]\n{UNKNOWN} = 1\n"
+        );
+        let files = [
+            ("kiln.toml", &kiln),
+            ("bases/a.toml", &base),
+            ("accelerators/a.toml", &component),
+            ("bundles/a/bundle.toml", &component),
+            ("ides/a/ide.toml", &component),
+        ];
+        let files = files
+            .map(|(path, text)| (path.to_owned(), text.clone().into_bytes()))
+            .into();
+        let mut keys = BTreeMap::new();
+        for error in parse(&FamilyFiles { files }).unwrap_err().0 {
+            let Some(place) = error
+                .message
+                .strip_prefix(&format!("unknown key `{UNKNOWN}`"))
+            else {
+                continue;
+            };
+            let table = place
+                .trim_start_matches(" in ")
+                .replace(['`', '[', ']'], "");
+            let hint = error.hint.unwrap();
+            let known = hint
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect();
+            keys.insert((error.at.file, table), known);
+        }
+        keys
+    }
+
+    /// The keys that the schemas know, by file and table.
+    fn keys_of_the_schemas() -> BTreeMap<(String, String), BTreeSet<String>> {
+        let mut keys = BTreeMap::new();
+        for (file, text) in schemas() {
+            let schema: Value = serde_json::from_str(text).unwrap();
+            let file = file.replace('*', "a");
+            let names = |object: &Value| -> Option<BTreeSet<String>> {
+                Some(object["properties"].as_object()?.keys().cloned().collect())
+            };
+            keys.insert((file.clone(), String::new()), names(&schema).unwrap());
+            for (name, property) in schema["properties"].as_object().unwrap() {
+                // A table, or a list of tables; tables of free keys have no properties.
+                let inner = names(property).or_else(|| names(&property["items"]));
+                keys.extend(inner.map(|inner| ((file.clone(), name.clone()), inner)));
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn schemas_know_the_keys_that_the_readers_know() {
+        assert_eq!(keys_of_the_schemas(), keys_of_the_readers());
+    }
+}
