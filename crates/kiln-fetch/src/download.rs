@@ -14,8 +14,8 @@ use reqwest::{Response, StatusCode, header::CONTENT_RANGE};
 use crate::{
     error::{FetchError, Subject, Transport},
     event::Event,
-    fetcher::Network,
     http::{Backoff, Failure, Http},
+    network::Network,
     part::{Opened, Part, Sealed},
     source::SourceKind,
     url::Url,
@@ -195,10 +195,13 @@ impl Job {
         };
         subject.map_err(|error| match error {
             // Name the file that is missing, not the page that would say where it is.
-            FetchError::Offline { from, .. } => FetchError::Offline {
-                from,
-                what: wanted.name().to_owned(),
-            },
+            // And offline it does not matter that nobody knows where it would be.
+            FetchError::Offline { .. } | FetchError::Source(_) if self.network.is_offline() => {
+                FetchError::Offline {
+                    from: wanted.source.clone(),
+                    what: wanted.name().to_owned(),
+                }
+            }
             other => other,
         })
     }

@@ -96,7 +96,8 @@ fn unescape(text: &str) -> String {
     while let Some(at) = rest.find('&') {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
-        let reference = rest.find(';').filter(|end| *end <= 10);
+        // No reference is longer; looking further would make long texts slow.
+        let reference = rest.bytes().take(11).position(|byte| byte == b';');
         let found = reference.and_then(|end| Some((character(&rest[1..end])?, end)));
         let (character, end) = found.unwrap_or(('&', 0));
         out.push(character);

@@ -373,13 +373,13 @@ fn tls(extra: Option<&Path>) -> Result<rustls::ClientConfig, FetchError> {
         tracing::debug!(%error, "a certificate of the host was passed over");
     }
     roots.add_parsable_certificates(native.certs);
-    if let Some(path) = extra {
-        let pem = fs::read(path).map_err(|cause| FetchError::Disk {
-            action: "read the certificates of",
-            path: path.to_owned(),
-            cause,
-        })?;
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+    match extra.map(fs::read) {
+        Some(Ok(pem)) => {
+            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+        }
+        // pip's setting; where it matters, the handshake fails and says so.
+        Some(Err(error)) => tracing::warn!(%error, "pip's certificates cannot be read"),
+        None => {}
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)

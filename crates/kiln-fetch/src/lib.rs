@@ -33,6 +33,7 @@ mod fetcher;
 mod html;
 mod http;
 mod metadata;
+mod network;
 mod page;
 mod part;
 mod source;
@@ -41,7 +42,7 @@ mod url;
 pub use download::{Artifact, Wanted};
 pub use error::{FetchError, Subject, Transport};
 pub use event::Event;
-pub use fetcher::{Downloads, FetchOptions, Fetcher};
+pub use fetcher::{Downloads, FetchOptions, Fetched, Fetcher};
 pub use http::Patience;
 pub use page::{CoreMetadata, ProjectFile, ProjectPage};
 pub use source::{

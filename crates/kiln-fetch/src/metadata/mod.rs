@@ -16,8 +16,8 @@ use self::wheel::{MAX_METADATA_BYTES, Pieces};
 use crate::{
     download::{blocking, content_range},
     error::{FetchError, Subject, Transport},
-    fetcher::Network,
     http::{Backoff, Failure, Http},
+    network::Network,
     page::{CoreMetadata, ProjectFile},
 };
 

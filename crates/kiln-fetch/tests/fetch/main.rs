@@ -8,4 +8,6 @@ mod downloads;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod interruption;
+#[cfg(test)]
 mod server;

@@ -136,6 +136,14 @@ impl Reply {
         self
     }
 
+    /// Says nothing, and waits until the client goes away.
+    pub(crate) fn silence() -> Self {
+        Self {
+            end: End::Stall,
+            ..Self::hang_up()
+        }
+    }
+
     /// Closes without a word.
     pub(crate) fn hang_up() -> Self {
         Self {
@@ -146,11 +154,10 @@ impl Reply {
     }
 
     fn send(self, stream: &mut TcpStream, gone: &Gate) -> std::io::Result<()> {
-        if self.head.is_empty() {
-            return Ok(());
+        if !self.head.is_empty() {
+            stream.write_all(self.head.as_bytes())?;
+            stream.write_all(b"\r\n")?;
         }
-        stream.write_all(self.head.as_bytes())?;
-        stream.write_all(b"\r\n")?;
         for piece in &self.pieces {
             stream.write_all(piece)?;
             if let End::Drip(pause) = self.end {
