@@ -158,13 +158,13 @@ Description:   short
         )
         .unwrap();
         symlink("/nowhere", root.join("lib/dangling")).unwrap();
-        write(root, "usr/lib/probe/helper", b"#!/bin/sh\n", 0o4755);
+        write(root, "usr/lib/probe/tool", b"#!/bin/sh\n", 0o4755);
         fs::hard_link(
-            root.join("usr/lib/probe/helper"),
+            root.join("usr/lib/probe/tool"),
             root.join("usr/lib/probe/again"),
         )
         .unwrap();
-        fs::hard_link(root.join("usr/lib/probe/helper"), root.join("lib/moved")).unwrap();
+        fs::hard_link(root.join("usr/lib/probe/tool"), root.join("lib/moved")).unwrap();
         write(root, "usr/share/probe/empty", b"", 0o600);
         write(
             root,
