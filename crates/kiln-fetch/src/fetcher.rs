@@ -285,10 +285,10 @@ pub struct Downloads {
 }
 
 impl Downloads {
-    /// The next result, if it comes within `timeout`. At the end of all results the error is
-    /// [`Disconnected`](mpsc::RecvTimeoutError::Disconnected).
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<Fetched, mpsc::RecvTimeoutError> {
-        self.results.recv_timeout(timeout)
+    /// The next result, if it comes within `timeout`; `None` also when all have come (count
+    /// them: every digest has one).
+    pub fn next_within(&self, timeout: Duration) -> Option<Fetched> {
+        self.results.recv_timeout(timeout).ok()
     }
 }
 
