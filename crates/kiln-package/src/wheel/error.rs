@@ -79,6 +79,9 @@ pub enum WheelError {
     /// Two files of the wheel would stand at one path.
     #[error("two files of the wheel would be placed at `{0}`")]
     Collision(String),
+    /// A file of the wheel would replace what makes the environment one.
+    #[error("the wheel would replace `{0}`, which belongs to the environment itself")]
+    Reserved(String),
     /// A path that cannot stand in a layer.
     #[error("a file cannot be placed")]
     Path(#[from] EntryPathError),

@@ -41,6 +41,18 @@ impl Placement {
         format!("lib/python{major}.{minor}/site-packages")
     }
 
+    /// What makes the directory an environment, below the prefix: no wheel may replace it.
+    pub(super) fn own_paths(&self) -> [String; 5] {
+        let (major, minor) = self.python;
+        [
+            "bin/python".to_owned(),
+            "bin/python3".to_owned(),
+            format!("bin/python{major}.{minor}"),
+            "lib64".to_owned(),
+            "pyvenv.cfg".to_owned(),
+        ]
+    }
+
     pub(super) fn check(&self) -> Result<(), WheelError> {
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._+-".contains(byte);
         if self.prefix.as_bytes().iter().all(is_plain) {
@@ -91,6 +103,12 @@ impl<'a> Tree<'a> {
     /// A directory at `path` below the prefix.
     pub(super) fn directory(&mut self, path: &str) -> Result<(), WheelError> {
         self.directory_at(self.placement.prefix.join(path.as_bytes())?)
+    }
+
+    /// Whether something stands at `path` below the prefix.
+    pub(super) fn holds(&self, path: &str) -> bool {
+        let path = self.placement.prefix.join(path.as_bytes());
+        path.is_ok_and(|path| self.entries.contains_key(&path))
     }
 
     /// All entries, sorted by path.

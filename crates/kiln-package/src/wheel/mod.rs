@@ -1,7 +1,7 @@
 //! Wheels → entries of a virtual environment; and the environment itself.
 //!
 //! [`entries`] does what `pip install --no-deps --no-compile` does, as data: the same tree, but
-//! for the list below. [`venv`] does what `python -m venv --without-pip` does. Sources: the
+//! for the list below. [`venv()`] does what `python -m venv --without-pip` does. Sources: the
 //! Python packaging specifications "Binary distribution format", "Recording installed projects"
 //! and "Entry points"; pip 26 where they leave something open.
 //!
@@ -43,8 +43,8 @@
 //! Wheels that pip accepts and this module refuses, because they are wrong in a way that could
 //! hide something: a RECORD that does not agree with the archive, another project or version
 //! inside than the file name says, symbolic links (pip would write files), all that
-//! [`crate::zip`] refuses, two files for one place, commands whose names are no plain file
-//! names.
+//! [`crate::zip`] refuses, two files for one place, another `bin/python` or `pyvenv.cfg`,
+//! commands whose names are no plain file names.
 
 mod entry_points;
 mod error;
@@ -75,8 +75,14 @@ use crate::zip::{self, Member};
 /// What `INSTALLER` says.
 const INSTALLER: &[u8] = b"kiln\n";
 
-/// The most bytes of a metadata file.
-const MAX_METADATA: u64 = 64 << 20;
+/// The most bytes of RECORD: hundreds for each of the most files that an archive may have.
+const MAX_RECORD: u64 = 64 << 20;
+
+/// The most bytes of METADATA, which ends with the project's description.
+const MAX_METADATA: u64 = 16 << 20;
+
+/// The most bytes of WHEEL and `entry_points.txt`. Every few bytes of the latter become a file.
+const MAX_SMALL_METADATA: u64 = 1 << 20;
 
 /// The most bytes of a script whose `#!` line must be rewritten.
 const MAX_SCRIPT: u64 = 64 << 20;
@@ -147,7 +153,11 @@ pub fn entries(
         Payload::Plain(record.into()),
         false,
     )?;
-    Ok(tree.into_entries())
+    let of_environment = placement.own_paths();
+    match of_environment.into_iter().find(|path| tree.holds(path)) {
+        Some(path) => Err(WheelError::Reserved(path)),
+        None => Ok(tree.into_entries()),
+    }
 }
 
 /// A wheel whose names were found to agree.
@@ -195,7 +205,12 @@ impl Wheel {
         let Some(&position) = self.positions.get(&self.metadata_path(name)) else {
             return Ok(None);
         };
-        Ok(Some(self.members[position].read(MAX_METADATA)?))
+        let limit = match name {
+            "RECORD" => MAX_RECORD,
+            "METADATA" => MAX_METADATA,
+            _ => MAX_SMALL_METADATA,
+        };
+        Ok(Some(self.members[position].read(limit)?))
     }
 
     fn required_metadata(&self, name: &str) -> Result<Bytes, WheelError> {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use kiln_digest::Digest;
 
 use super::WheelError;
+use crate::zip::MAX_MEMBERS;
 
 /// One row: a file. Rows sort as pip sorts them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +76,9 @@ pub(super) fn parse(file: &str, text: &str) -> Result<BTreeMap<String, Row>, Whe
             && other != row
         {
             return Err(malformed(number, "the file is listed twice, differently"));
+        }
+        if rows.len() > MAX_MEMBERS {
+            return Err(malformed(number, "more rows than a wheel can have files"));
         }
     }
     Ok(rows)
@@ -181,6 +185,14 @@ mod tests {
         assert!(parse("RECORD", "a,x,1\na,x,2\n").is_err());
         assert!(parse("RECORD", "a,x,1,2\n").is_err());
         assert!(parse("RECORD", "\"a,x,1\n").is_err());
+    }
+
+    #[test]
+    fn a_record_longer_than_any_archive_is_refused() {
+        let text: String = (0..=MAX_MEMBERS)
+            .map(|number| format!("{number}\n"))
+            .collect();
+        assert!(parse("RECORD", &text).is_err());
     }
 
     proptest! {

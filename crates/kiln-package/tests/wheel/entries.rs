@@ -217,6 +217,13 @@ fn record_must_agree_with_the_archive() {
 }
 
 #[test]
+fn metadata_that_would_become_too_many_files_is_refused() {
+    let points = [&b"[console_scripts]\n"[..], &b"a=b:c\n".repeat(1 << 18)].concat();
+    let points = Member::deflated("demo-1.0.dist-info/entry_points.txt", &points);
+    assert!(matches!(error(&wheel(vec![points])), WheelError::Zip(_)));
+}
+
+#[test]
 fn only_signatures_of_record_may_be_unlisted() {
     for (name, accepted) in [
         ("RECORD.jws", true),
@@ -274,6 +281,23 @@ fn two_files_for_one_place_are_refused() {
             "{paths:?}: {outcome}"
         );
     }
+}
+
+#[test]
+fn what_makes_the_environment_is_not_replaced() {
+    for path in ["bin/python3.11", "bin/python", "lib64", "pyvenv.cfg/x"] {
+        let file = Member::deflated(&format!("demo-1.0.data/data/{path}"), b"");
+        assert!(
+            matches!(error(&wheel(vec![file])), WheelError::Reserved(_)),
+            "{path}"
+        );
+    }
+    let points = b"[console_scripts]\npython3 = a:b\n";
+    let points = Member::deflated("demo-1.0.dist-info/entry_points.txt", points);
+    assert!(matches!(
+        error(&wheel(vec![points])),
+        WheelError::Reserved(_)
+    ));
 }
 
 #[test]
@@ -335,6 +359,20 @@ proptest! {
         let _ = place(&zip(&members));
         *members.last_mut().unwrap() = record_member(&record);
         let _ = place(&zip(&members));
+    }
+
+    /// Whatever happens to the bytes of a wheel, the outcome is entries or an error.
+    #[test]
+    fn damaged_wheels_never_panic(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)
+    ) {
+        let script = Member::stored("demo-1.0.data/scripts/s", b"#!python\nx\n");
+        let mut bytes = wheel(vec![Member::stored("demo/a.py", b"12345"), script]).to_vec();
+        for (position, value) in damage {
+            let position = position.index(bytes.len());
+            bytes[position] = value;
+        }
+        let _ = place(&bytes.into());
     }
 
     /// Every file of a wheel is placed once, and RECORD lists what was placed and no more.
