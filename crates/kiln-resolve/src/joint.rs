@@ -47,7 +47,7 @@ pub fn resolve(
         Mode::Keep | Mode::Upgrade => BTreeSet::new(),
     };
     let solver = Solver::new(fetcher, options, family.uv.as_deref(), previous.tools());
-    let solved: Vec<Result<Solved, ResolveError>> = forest
+    let results: Vec<Result<Solved, ResolveError>> = forest
         .trees
         .par_iter()
         .map(|tree| {
@@ -75,9 +75,10 @@ pub fn resolve(
         })
         .collect();
     // The first error in the family's order, whichever thread was first.
-    let solved: Vec<Solved> = solved.into_iter().collect::<Result<_, _>>()?;
-    let images = images(family, &forest, &solved, &previous, options);
-    let mut lock = assemble(family, &forest, &solved, solver.tool());
+    let trees: Result<Vec<Solved>, _> = results.into_iter().collect();
+    let trees = trees.map_err(|error| solver.explain(error))?;
+    let images = images(family, &forest, &trees, &previous, options);
+    let mut lock = assemble(family, &forest, &trees, solver.tool());
     lock.images = images;
     lock.requests.clone_from(&requests);
     Ok(lock)

@@ -21,7 +21,7 @@ use crate::{
     previous::Previous,
     python::{
         self, PythonError, SOURCE,
-        compile::{Compiler, Group, Question},
+        compile::{CompileError, Compiler, Group, Question},
         pylock::Pin,
         target::Target,
         tool::{self, Uv},
@@ -83,6 +83,37 @@ impl<'a> Solver<'a> {
         let executable = uv.executable.clone();
         *found = Some((uv, index.clone()));
         Ok((executable, index))
+    }
+
+    /// Runs uv for a target.
+    fn with_compiler<T>(
+        &self,
+        target: &Target,
+        run: impl FnOnce(&Compiler) -> Result<T, PythonError>,
+    ) -> Result<T, PythonError> {
+        let (uv, index_url) = self.find()?;
+        run(&Compiler {
+            uv: &uv,
+            index_url: &index_url,
+            cache_dir: &self.options.cache_dir.join("uv"),
+            target,
+            exclude_newer: self.options.exclude_newer.as_deref(),
+        })
+    }
+
+    /// Finds out which few requirements contradict each other, where that is the error.
+    pub(crate) fn explain(&self, error: ResolveError) -> ResolveError {
+        let ResolveError::Python { set, mut cause } = error else {
+            return error;
+        };
+        if let PythonError::Compile(CompileError::NoSolution {
+            target, culprits, ..
+        }) = cause.as_mut()
+        {
+            let explained = self.with_compiler(target, |it| Ok(it.explain(culprits)));
+            *culprits = explained.unwrap_or_default();
+        }
+        ResolveError::Python { set, cause }
     }
 
     /// The tool for the lock: that of the previous one at this version, else what was fetched.
@@ -223,18 +254,12 @@ impl Universes<'_> {
             .collect();
         let fixed: Vec<&Wheel> = below.iter().flat_map(|node| &wheels[*node]).collect();
         let kept = self.kept(top, below, ides, wheels);
-        let (uv, index_url) = self.solver.find()?;
-        let compiler = Compiler {
-            uv: &uv,
-            index_url: &index_url,
-            cache_dir: &self.solver.options.cache_dir.join("uv"),
-            target: self.target,
-            exclude_newer: self.solver.options.exclude_newer.as_deref(),
-        };
-        let choices = compiler.compile(&Question {
-            groups: &groups,
-            constraints: &pins(fixed.iter().copied()),
-            preferences: &pins(kept.iter().copied()),
+        let choices = self.solver.with_compiler(self.target, |compiler| {
+            Ok(compiler.compile(&Question {
+                groups: &groups,
+                constraints: &pins(fixed.iter().copied()),
+                preferences: &pins(kept.iter().copied()),
+            })?)
         })?;
         let keep: Vec<&Wheel> = fixed.into_iter().chain(kept).collect();
         let known = self.previous.all_wheels();
@@ -284,8 +309,8 @@ impl Universes<'_> {
                         .is_ok_and(|name| name.preference(&tags).is_some())
             };
             let own = self.tree.path(top).into_iter().chain(ides.iter().copied());
-            let ids: Vec<&str> = own.map(|node| nodes[node].id.as_str()).collect();
-            let old = ids.iter().flat_map(|id| self.previous.set_wheels(id));
+            let names: Vec<&str> = own.map(|node| nodes[node].id.as_str()).collect();
+            let old = names.iter().flat_map(|id| self.previous.set_wheels(id));
             kept.extend(old.filter(usable).map(|wheel| (wheel.name.as_str(), wheel)));
         }
         if let Some(parent) = below.last() {

@@ -122,7 +122,8 @@ pub enum CompileError {
     NoSolution {
         /// What was solved for.
         target: Target,
-        /// A smallest set that cannot be satisfied together; empty when it was not found.
+        /// All that was asked; after [`Compiler::explain`] a smallest set of it that cannot be
+        /// satisfied together, or nothing when that was not found.
         culprits: Vec<Culprit>,
         /// uv's own explanation.
         words: String,
@@ -233,18 +234,20 @@ impl Compiler<'_> {
                 )
             }
             Answer::NoSolution(words) => {
-                let culprits = self.culprits(&items);
+                let target = self.target.clone();
                 Err(CompileError::NoSolution {
-                    target: self.target.clone(),
-                    culprits,
+                    target,
+                    culprits: items,
                     words,
                 })
             }
         }
     }
 
-    /// A smallest contradiction, or nothing when it would take too long or uv breaks.
-    fn culprits(&self, items: &[Culprit]) -> Vec<Culprit> {
+    /// A smallest contradiction among items that cannot be satisfied together; nothing when
+    /// uv breaks or it would take too long. It runs uv some dozen times, so it is for the one
+    /// error that people are shown.
+    pub fn explain(&self, items: &[Culprit]) -> Vec<Culprit> {
         let mut probes = 0;
         let mut satisfiable = |subset: &[Culprit]| {
             probes += 1;
@@ -257,7 +260,17 @@ impl Compiler<'_> {
                 Err(_) => Err(()),
             }
         };
-        conflict::minimal(items, &mut satisfiable).unwrap_or_default()
+        // Often the requirements contradict each other without any pin.
+        let requirements: Vec<Culprit> = items
+            .iter()
+            .filter(|item| matches!(item, Culprit::Requirement { .. }))
+            .cloned()
+            .collect();
+        let found = satisfiable(&requirements).and_then(|without_pins| {
+            let items = if without_pins { items } else { &requirements };
+            conflict::minimal(items, &mut satisfiable)
+        });
+        found.unwrap_or_default()
     }
 
     fn run(&self, items: &[Culprit], preferences: &[Pin]) -> Result<Answer, CompileError> {

@@ -192,9 +192,9 @@ pub fn lock_wheels(
         .filter(|(_, it)| it.is_none())
         .map(|(it, _)| it)
         .collect();
-    let mut fetched = fetch_wheels(fetcher, &new)?.into_iter();
+    let mut learnt = fetch_wheels(fetcher, &new)?.into_iter();
     for wheel in &mut wheels {
-        *wheel = wheel.take().or_else(|| fetched.next());
+        *wheel = wheel.take().or_else(|| learnt.next());
     }
     Ok(wheels.into_iter().flatten().collect())
 }
