@@ -2,7 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "the helpers belong to the tests"
+    reason = "functions that tests call are part of the tests"
 )]
 
 mod archive;
