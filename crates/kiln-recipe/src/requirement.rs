@@ -1,6 +1,6 @@
 //! Requirements of components: Python's (PEP 508) and Debian's.
 
-use std::str::FromStr;
+use std::{ops::Range, str::FromStr};
 
 use crate::{
     model::{OsPackage, Requirement},
@@ -9,17 +9,17 @@ use crate::{
 
 /// Reads a Python requirement (PEP 508). URLs are refused: what a lock names comes from a source.
 pub(crate) fn python(text: &Text<'_>) -> Option<Requirement> {
+    if let Some(span) = name_with_bad_end(&text.value) {
+        let name = &text.value[span.clone()];
+        let message =
+            format!("`{name}` does not end with a letter or digit, as names do (PEP 508)");
+        text.error_within(span, message, None);
+        return None;
+    }
     let parsed = match pep508_rs::Requirement::from_str(&text.value) {
         Ok(parsed) => parsed,
         Err(error) => {
-            // The parser counts in characters.
-            let bytes = |chars: usize| {
-                text.value
-                    .char_indices()
-                    .nth(chars)
-                    .map_or(text.value.len(), |(at, _)| at)
-            };
-            let span = bytes(error.start)..bytes(error.start + error.len);
+            let span = error.start..error.start.saturating_add(error.len);
             let message = error.message.to_string();
             let message = message.split('\n').next().unwrap_or_default();
             let hint = text.value.starts_with('-').then(|| {
@@ -52,6 +52,25 @@ pub(crate) fn python(text: &Text<'_>) -> Option<Requirement> {
         parsed,
         at: text.source.spot(&text.span).at,
     })
+}
+
+/// The first name of a requirement's project or extras that ends with a separator. The parser
+/// (`pep508_rs` 0.9) panics on those that are followed by anything.
+fn name_with_bad_end(requirement: &str) -> Option<Range<usize>> {
+    let of_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let end = requirement
+        .find(|c: char| !of_name(c) && !"[],".contains(c) && !c.is_whitespace())
+        .unwrap_or(requirement.len());
+    let mut start = 0;
+    for word in requirement[..end].split_inclusive(|c| !of_name(c)) {
+        let name = word.trim_end_matches(|c| !of_name(c));
+        let of_project = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if of_project && name.ends_with(['-', '_', '.']) {
+            return Some(start..start + name.len());
+        }
+        start += word.len();
+    }
+    None
 }
 
 /// The first sentence of another library's message, as a fragment that fits after a colon.

@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 
 use kiln_recipe::{FamilyFiles, RecipeErrors, parse};
+use proptest::prelude::*;
 
 /// The smallest family in which every kind of component has a file.
 fn files() -> FamilyFiles {
@@ -235,6 +236,8 @@ fn in_requirements() {
             ("numpy~=2.4.0", "./numpy"),
             ("numpy~=2.4.0\"", "numpy~=2.4.0\", \"Numpy>=2\""),
             ("'3.12'", "'3.12"),
+            ("numpy~=2.4.0", "numpy- ~=2.4.0"),
+            ("numpy~=2.4.0", "numpy[all, x.]~=2.4.0"),
             ("\"minimal\"", "\"minimul\""),
             ("\"minimal\"", "\"science\""),
             ("\"minimal\"", "[\"minimal\"]"),
@@ -383,4 +386,49 @@ fn all_errors_of_all_files_are_reported_at_once_in_order_of_place() {
         files.files.insert(path.to_owned(), text.into_bytes());
     }
     insta::assert_snapshot!(parse(&files).unwrap_err());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_of_a_file_make_parsing_panic(
+        which in any::<prop::sample::Index>(),
+        bytes in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            "(\\PC|[\n=\"'\\[\\]{}#.,]){0,200}".prop_map(String::into_bytes),
+        ],
+    ) {
+        let mut files = files();
+        let paths: Vec<_> = files.files.keys().cloned().collect();
+        files.files.insert(which.get(&paths).clone(), bytes);
+        let _ = parse(&files).map_err(|errors| errors.to_string());
+    }
+
+    #[test]
+    fn no_damage_to_a_file_makes_parsing_panic(
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        length in 0_usize..20,
+        by in "[a-z0-9\"'\\[\\]{}=,.\n$ -]{0,8}",
+    ) {
+        let mut files = files();
+        let paths: Vec<_> = files.files.keys().cloned().collect();
+        let content = files.files.get_mut(which.get(&paths)).unwrap();
+        let start = at.index(content.len());
+        let end = (start + length).min(content.len());
+        content.splice(start..end, by.bytes());
+        let _ = parse(&files).map_err(|errors| errors.to_string());
+    }
+
+    #[test]
+    fn no_requirement_makes_parsing_panic(
+        head in "[a-zA-Z]{1,3}[-_.]{0,2}( |\\[[a-z., -]{0,5}\\]?)?",
+        version in "[<>=~!@;( ]{0,3}([0-9.*]{0,5}|\\PC{0,5})",
+        marker in "( ?; ?[a-z_']{0,20}( (==|<|in|~=) )?['\"]?[a-z0-9.-]{0,5}['\"]?)?",
+    ) {
+        let mut files = files();
+        let text = format!("{head}{version}{marker}");
+        let toml = format!("requirements = [\n'''{text}''']\npackages = ['''{text}''']\n");
+        files.files.insert("bundles/minimal/bundle.toml".to_owned(), toml.into_bytes());
+        let _ = parse(&files).map_err(|errors| errors.to_string());
+    }
 }
