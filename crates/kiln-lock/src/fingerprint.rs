@@ -3,6 +3,8 @@
 //! Everything that would change the image is in it, and nothing else: neither its date, which it
 //! decides, nor the lock, the commit or the version of kiln.
 
+use std::collections::BTreeMap;
+
 use kiln_digest::{Digest, Hasher};
 use kiln_recipe::{Combination, Component, Family};
 
@@ -118,18 +120,22 @@ fn component(fields: &mut Fields, component: &Component) {
     }
 }
 
-/// The digest of an image: its configuration ([`fingerprint_config`]) and its packages in layer
-/// order ([`crate::Lock::image_closure`]).
+/// The digest of an image: its configuration ([`fingerprint_config`]) and its packages
+/// ([`crate::Lock::image_closure`]), in any order. Which component brings a package is not in it:
+/// an image whose packages only change places among its layers keeps its date.
 pub fn fingerprint(config: Digest, debs: &[&Deb], wheels: &[&Wheel]) -> Digest {
     let mut fields = Fields::new("kiln image 1");
     fields.digest(&config);
-    fields.list(debs.iter(), |fields, deb| {
-        fields.text(&deb.id.0);
-        fields.digest(&deb.sha256);
-    });
-    fields.list(wheels.iter(), |fields, wheel| {
-        fields.text(&wheel.id.0);
-        fields.digest(&wheel.sha256);
-    });
+    let debs: BTreeMap<_, _> = debs.iter().map(|deb| (&deb.id, &deb.sha256)).collect();
+    let wheels: BTreeMap<_, _> = wheels
+        .iter()
+        .map(|wheel| (&wheel.id, &wheel.sha256))
+        .collect();
+    for packages in [debs, wheels] {
+        fields.list(packages.into_iter(), |fields, (id, sha256)| {
+            fields.text(&id.0);
+            fields.digest(sha256);
+        });
+    }
     fields.finish()
 }

@@ -238,7 +238,7 @@ fn a_change_that_changes_no_image_leaves_the_lock_fitting() {
 }
 
 #[test]
-fn the_fingerprint_depends_on_every_package_and_its_order() {
+fn the_fingerprint_depends_on_every_package_and_not_on_their_order() {
     let (a, b) = (wheel("a"), wheel("b"));
     let config = Digest::of(b"config");
     let other = Wheel {
@@ -248,7 +248,6 @@ fn the_fingerprint_depends_on_every_package_and_its_order() {
     let one = deb("1");
     let fingerprints = [
         fingerprint(config, &[], &[&a, &b]),
-        fingerprint(config, &[], &[&b, &a]),
         fingerprint(config, &[], &[&a]),
         fingerprint(config, &[], &[&other, &b]),
         fingerprint(config, &[&one], &[&a, &b]),
@@ -256,6 +255,7 @@ fn the_fingerprint_depends_on_every_package_and_its_order() {
     ];
     let distinct: std::collections::BTreeSet<_> = fingerprints.iter().collect();
     assert_eq!(distinct.len(), fingerprints.len());
+    assert_eq!(fingerprint(config, &[], &[&b, &a]), fingerprints[0]);
 }
 
 #[test]
