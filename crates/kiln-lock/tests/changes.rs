@@ -305,3 +305,54 @@ fn a_diff_tells_images_that_came_and_went() {
     assert_eq!(diff.removed, ["runtime-science-d12-py311_2026b_20261122"]);
     assert!(diff.packages.is_empty() && diff.moved.is_empty());
 }
+
+#[test]
+fn the_configuration_has_everything_that_changes_an_image_and_nothing_else() {
+    const KILN: &str = "kiln.toml";
+    const BASE: &str = "bases/debian-12.toml";
+    const SCIENCE: &str = "bundles/science/bundle.toml";
+    let config = |family: &Family| fingerprint_config(family, &family.images[0]);
+    let before = config(&family_of(&files()));
+    for (path, from, to) in [
+        (KILN, "2026b", "2027a"),
+        (KILN, "name = \"test\"", "name = \"other\""),
+        (KILN, "[family]", "[family]\ndescription = \"x\""),
+        (KILN, "[family]", "[family]\nvendor = \"x\""),
+        (KILN, "[family]", "[family]\nsource = \"x\""),
+        (KILN, "[family]", "[family]\nlicenses = \"x\""),
+        (KILN, "[family]", "[family]\nrepository = \"x\""),
+        (KILN, "[family]", "[user]\nhome = \"/home\"\n[family]"),
+        (KILN, "[family]", "[user]\ngid = 1\n[family]"),
+        (
+            BASE,
+            "to = \"/etc/passwd\"",
+            "to = \"/etc/passwd\"\nmode = \"0600\"",
+        ),
+        (
+            BASE,
+            "to = \"/etc/passwd\"",
+            "to = \"/etc/passwd\"\nowner = \"0:1\"",
+        ),
+        (BASE, "d12", "d12.1"),
+        (BASE, "[env]", "[labels]\na = \"b\"\n[env]"),
+        (BASE, "[env]", "[winners]\n\"/a\" = \"b\"\n[env]"),
+        (BASE, "[env]", "[env]\nA = \"\""),
+        (SCIENCE, "extends", "title = \"Science\"\nextends"),
+        (SCIENCE, "extends", "description = \"Science\"\nextends"),
+    ] {
+        assert_ne!(config(&edited(path, from, to)), before, "{to}");
+    }
+    for (path, from, to) in [
+        (KILN, "[family]", "[family]\nuv = \"0.13.9\""),
+        (KILN, "[family]", "[family]\nplatforms = [\"linux/arm64\"]"),
+        (KILN, "[family]", "[family]\ndefault-base = \"debian-12\""),
+        (
+            KILN,
+            "[family]",
+            "[sources]\npypi = \"https://mirror.example.org/simple\"\n[family]",
+        ),
+        (BASE, "[env]", "# a comment\n[env]"),
+    ] {
+        assert_eq!(config(&edited(path, from, to)), before, "{to}");
+    }
+}
