@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "helpers of tests may panic, as tests do"
+    reason = "what tests share may panic, as tests do"
 )]
 
 use std::fmt::Write as _;
