@@ -1,1 +1,38 @@
-fn main() {}
+//! The kiln command line: arguments in, results on standard output, all else on standard error.
+
+mod args;
+mod commands;
+mod error;
+mod exit;
+mod interrupt;
+mod output;
+mod progress;
+mod project;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are results; everything else is a usage error. Nobody can be told
+            // when printing fails.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::SUCCESS
+            });
+        }
+    };
+    let output = output::Output::new(&args.global);
+    match commands::run(&args, &output) {
+        Ok(()) => ExitCode::from(exit::SUCCESS),
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}

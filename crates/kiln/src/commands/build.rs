@@ -1,0 +1,152 @@
+//! `kiln build`: images into the store.
+
+use std::{thread::available_parallelism, time::Instant};
+
+use kiln_build::{Built, BuiltImage, FamilyFiles, Options};
+use serde_json::json;
+
+use crate::{
+    args::{Build, Global},
+    commands::{lock, plan},
+    error::Failure,
+    interrupt,
+    output::{Output, bytes, count},
+    progress::Reporter,
+    project::{self, Project},
+};
+
+pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), Failure> {
+    let started = Instant::now();
+    let project = Project::open(global)?;
+    let store = project::store(global)?;
+    let fetcher = project.fetcher(global)?;
+    if args.relock_gone {
+        lock::relock_gone(&project, &store, &fetcher, global, output)?;
+    }
+    let lock = project.fitting_lock()?;
+    let images = project.select(&lock, &args.selection.images, args.selection.all)?;
+    let plan = kiln_plan::plan(
+        &project.family,
+        &lock,
+        &images,
+        plan::compression(args.layers.compression),
+    )?;
+    let reporter = Reporter::new(output);
+    let jobs = args.jobs.map_or_else(
+        || available_parallelism().map_or(1, std::num::NonZero::get),
+        usize::from,
+    );
+    let built = kiln_build::build(
+        &plan,
+        &store,
+        &fetcher,
+        &FamilyFiles {
+            root: project.dir.clone(),
+        },
+        &Options { jobs },
+        &|event| reporter.event(&event),
+        &interrupt::flag(),
+    );
+    reporter.finish();
+    let built = built?;
+    for (image, locked) in built.images.iter().zip(&images) {
+        if output.is_json() {
+            output.json(&as_json(image));
+        } else {
+            summary(image, output);
+        }
+        debug_assert_eq!(image.name, locked.name);
+    }
+    if !output.is_json() {
+        output.note(times(&built, started.elapsed().as_secs_f64()));
+        if let [image] = built.images.as_slice() {
+            next(&project, image, output);
+        }
+    }
+    Ok(())
+}
+
+fn summary(image: &BuiltImage, output: &Output) {
+    let compressed = image.layers.iter().map(|layer| layer.descriptor.size).sum();
+    let unpacked = image
+        .layers
+        .iter()
+        .map(|layer| layer.descriptor.unpacked_size)
+        .sum();
+    let new: Vec<_> = image.layers.iter().filter(|layer| layer.new).collect();
+    let new_bytes = new.iter().map(|layer| layer.descriptor.size).sum();
+    output.line(&image.name);
+    output.line(format!("  manifest  {}", image.manifest));
+    output.line(format!(
+        "  size      {} compressed, {} unpacked",
+        bytes(compressed),
+        bytes(unpacked)
+    ));
+    output.line(format!(
+        "  layers    {}: {} new ({}), {} reused",
+        image.layers.len(),
+        new.len(),
+        bytes(new_bytes),
+        image.layers.len() - new.len(),
+    ));
+}
+
+fn times(built: &Built, total: f64) -> String {
+    let times = &built.timings;
+    let downloads = if built.downloads == 0 {
+        String::new()
+    } else {
+        format!(
+            ", {:.1} s until {} ({}) had arrived",
+            times.download.as_secs_f64(),
+            count(built.downloads, "download"),
+            bytes(built.download_bytes),
+        )
+    };
+    let packing = if built.steps_run == 0 {
+        String::new()
+    } else {
+        format!(", {:.1} s packing", times.pack.as_secs_f64())
+    };
+    format!(
+        "built {} in {total:.2} s: {:.3} s looking up {}{downloads}{packing}, {:.3} s assembling",
+        count(built.images.len(), "image"),
+        times.lookup.as_secs_f64(),
+        "what is known",
+        times.assemble.as_secs_f64(),
+    )
+}
+
+/// What to type next.
+fn next(project: &Project, image: &BuiltImage, output: &Output) {
+    let short = image.name.split('_').next().unwrap_or(&image.name);
+    let port = project
+        .family
+        .images
+        .iter()
+        .filter(|combination| short.contains(&combination.ide))
+        .find_map(|combination| project.family.ides.get(&combination.ide)?.port);
+    output.note(format!("next: kiln load docker {short}"));
+    let reference = format!("{}:{}", project.family.repository, image.name);
+    match port {
+        Some(port) => output.note(format!("      docker run -p {port}:{port} {reference}")),
+        None => output.note(format!("      docker run -it {reference} python")),
+    }
+}
+
+fn as_json(image: &BuiltImage) -> serde_json::Value {
+    let layers: Vec<_> = image
+        .layers
+        .iter()
+        .map(|layer| {
+            json!({
+                "digest": layer.descriptor.digest, "diff_id": layer.descriptor.diff_id,
+                "size": layer.descriptor.size, "new": layer.new,
+            })
+        })
+        .collect();
+    json!({
+        "event": "built", "image": image.name, "manifest": image.manifest,
+        "config": image.config, "layers": layers,
+    })
+}

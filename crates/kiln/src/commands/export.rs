@@ -1,0 +1,166 @@
+//! `kiln export`: an image of the store as an archive or a directory.
+
+use std::{
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use kiln_oci::Image;
+use kiln_recipe::Candidate;
+use kiln_store::Store;
+
+use crate::{
+    args::{Export, ExportFormat, Global},
+    error::Failure,
+    exit,
+    output::Output,
+    project::{self, Project},
+};
+
+pub(crate) fn run(args: &Export, global: &Global, output: &Output) -> Result<(), Failure> {
+    let store = project::store(global)?;
+    let name = one(&store, global, &args.image)?;
+    let image = image(&store, &name)?;
+    if args.format == ExportFormat::OciDir {
+        kiln_oci::write_oci_directory(&image, &name, &store.blob_opener(), &args.path)?;
+    } else if args.path == Path::new("-") {
+        let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
+        archive(args.format, &store, &image, &name, global, &mut out)?;
+        out.flush()
+            .map_err(|error| Failure::io("writing to standard output", &error))?;
+        return Ok(());
+    } else {
+        let writing = || format!("writing `{}`", args.path.display());
+        let parent = args
+            .path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let directory = parent.unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(directory)
+            .map_err(|error| Failure::io(&writing(), &error))?;
+        archive(args.format, &store, &image, &name, global, &mut file)?;
+        file.as_file()
+            .sync_all()
+            .map_err(|error| Failure::io(&writing(), &error))?;
+        file.persist(&args.path)
+            .map_err(|error| Failure::io(&writing(), &error.error))?;
+    }
+    output.note(format!("wrote {name} to `{}`", args.path.display()));
+    Ok(())
+}
+
+fn archive(
+    format: ExportFormat,
+    store: &Store,
+    image: &Image,
+    name: &str,
+    global: &Global,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    if format == ExportFormat::DockerArchive {
+        let tags = [reference(global, name)];
+        kiln_oci::write_docker_archive(image, &tags, &store.blob_opener(), out)?;
+    } else {
+        kiln_oci::write_oci_archive(image, name, &store.blob_opener(), out)?;
+    }
+    Ok(())
+}
+
+/// The image with this name, which `names` has found in the store.
+pub(crate) fn image(store: &Store, name: &str) -> Result<Image, Failure> {
+    let gone = || Failure::new(exit::USAGE, format!("`{name}` is no longer in the store"));
+    store.image(name)?.ok_or_else(gone)
+}
+
+/// The names of the images of the store that the selectors mean.
+pub(crate) fn names(
+    store: &Store,
+    global: &Global,
+    selectors: &[String],
+) -> Result<Vec<String>, Failure> {
+    let project = Project::open(global).ok();
+    let locked = match &project {
+        Some(project) => project
+            .read_lock()?
+            .map(|lock| lock.images)
+            .unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let stored = store.images()?;
+    // The images of the lock come first: they are what a part of a name means while older
+    // builds of the same image are still in the store.
+    let mut current: Vec<Candidate> = Vec::new();
+    let mut older: Vec<Candidate> = Vec::new();
+    for image in &stored {
+        match locked.iter().find(|locked| locked.name == image.name) {
+            Some(locked) => current.push(project::candidate(locked)),
+            None => older.push(foreign(&image.name)),
+        }
+    }
+    let default_base = project
+        .as_ref()
+        .and_then(|it| it.family.default_base.clone());
+    let mut names = Vec::new();
+    for selector in selectors {
+        let choose = |from: &[Candidate]| {
+            kiln_recipe::select(from, selector, default_base.as_deref()).map(|chosen| {
+                chosen
+                    .into_iter()
+                    .map(|index| from[index].name.clone())
+                    .collect()
+            })
+        };
+        let chosen: Vec<String> = match choose(&current) {
+            Ok(chosen) => chosen,
+            Err(_) if !older.is_empty() => choose(&older).or_else(|_| {
+                let all: Vec<_> = current.iter().chain(&older).cloned().collect();
+                choose(&all)
+            })?,
+            Err(error) => {
+                let known = locked.iter().map(project::candidate).collect::<Vec<_>>();
+                if kiln_recipe::select(&known, selector, default_base.as_deref()).is_ok() {
+                    return Err(
+                        Failure::new(exit::USAGE, format!("`{selector}` is not built"))
+                            .hint(format!("`kiln build {selector}` builds it")),
+                    );
+                }
+                return Err(error.into());
+            }
+        };
+        names.extend(chosen);
+    }
+    names.dedup();
+    Ok(names)
+}
+
+/// An image of the store that this family's lock does not name: all that is known is its name.
+fn foreign(name: &str) -> Candidate {
+    Candidate {
+        name: name.to_owned(),
+        base: String::new(),
+        accelerator: String::new(),
+        bundle: name.to_owned(),
+        ide: String::new(),
+    }
+}
+
+/// The name of the one image of the store that the selector means.
+pub(crate) fn one(store: &Store, global: &Global, selector: &str) -> Result<String, Failure> {
+    let names = names(store, global, &[selector.to_owned()])?;
+    match names.as_slice() {
+        [name] => Ok(name.clone()),
+        names => {
+            let message = format!("`{selector}` means {} images; one is needed", names.len());
+            Err(Failure::new(exit::USAGE, message))
+        }
+    }
+}
+
+/// The reference that engines know an image by: the family's repository and the image's name.
+pub(crate) fn reference(global: &Global, name: &str) -> String {
+    let repository = Project::open(global).map(|project| project.family.repository);
+    format!(
+        "{}:{name}",
+        repository.as_deref().unwrap_or("localhost/kiln")
+    )
+}

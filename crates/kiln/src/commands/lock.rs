@@ -1,0 +1,200 @@
+//! `kiln lock`: choosing and pinning every byte.
+
+use std::{io::Write, path::Path, time::Instant};
+
+use kiln_fetch::Fetcher;
+use kiln_lock::Lock;
+use kiln_resolve::{Event, Options, resolve};
+use kiln_store::Store;
+use serde_json::json;
+
+use crate::{
+    args::{self, Global},
+    error::Failure,
+    exit,
+    output::{Output, count},
+    project::{self, Project},
+};
+
+pub(crate) fn run(args: &args::Lock, global: &Global, output: &Output) -> Result<(), Failure> {
+    let project = Project::open(global)?;
+    if args.check {
+        return check(&project, output);
+    }
+    let store = project::store(global)?;
+    let fetcher = project.fetcher(global)?;
+    let mut options = options(&store, global);
+    options.upgrade = args.upgrade;
+    options.relock_gone = args.relock_gone;
+    options.exclude_newer.clone_from(&args.exclude_newer);
+    update(&project, &fetcher, &options, output)
+}
+
+/// Moves the locked packages that their sources no longer have.
+pub(crate) fn relock_gone(
+    project: &Project,
+    store: &Store,
+    fetcher: &Fetcher,
+    global: &Global,
+    output: &Output,
+) -> Result<(), Failure> {
+    let mut options = options(store, global);
+    options.relock_gone = true;
+    update(project, fetcher, &options, output)
+}
+
+fn options(store: &Store, global: &Global) -> Options {
+    let now = jiff::Timestamp::now();
+    Options {
+        upgrade: false,
+        relock_gone: false,
+        offline: global.offline,
+        today: now.to_zoned(jiff::tz::TimeZone::UTC).date(),
+        now,
+        exclude_newer: None,
+        cache_dir: store.root().join("resolve"),
+        downloads_dir: store.downloads_dir(),
+    }
+}
+
+fn check(project: &Project, output: &Output) -> Result<(), Failure> {
+    match project.fitting_lock() {
+        Ok(_) => {
+            output.note("the lock fits the family");
+            Ok(())
+        }
+        Err(failure) if failure.code == exit::RECIPE => Err(Failure {
+            code: exit::NEGATIVE,
+            ..failure
+        }),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn update(
+    project: &Project,
+    fetcher: &Fetcher,
+    options: &Options,
+    output: &Output,
+) -> Result<(), Failure> {
+    let started = Instant::now();
+    let previous = project.read_lock()?;
+    let events = |event| {
+        let Some(text) = say(&event) else { return };
+        if output.is_json() {
+            output.json(&json!({"event": "resolving", "what": text}));
+        } else {
+            output.note(text);
+        }
+    };
+    let lock = resolve(
+        &project.family,
+        previous.as_ref(),
+        fetcher,
+        options,
+        &events,
+    )?;
+    let text = lock.render();
+    let path = project.lock_path();
+    let old = std::fs::read_to_string(&path).unwrap_or_default();
+    if text != old {
+        write(&path, &text)?;
+    }
+    report(previous.as_ref(), &lock, started, output);
+    Ok(())
+}
+
+/// What a person is told of an event.
+fn say(event: &Event) -> Option<String> {
+    match event {
+        Event::Indexes { base, platform } => {
+            Some(format!("reading the archives of {base} for {platform}"))
+        }
+        Event::OsSet {
+            set,
+            packages,
+            moved: true,
+        } => Some(format!(
+            "chose {} for {set}",
+            count(*packages, "OS package")
+        )),
+        Event::Universe {
+            set,
+            packages,
+            moved: true,
+        } => Some(format!("chose {} for {set}", count(*packages, "wheel"))),
+        Event::Gone { id } => Some(format!("{id} is gone from its source")),
+        _ => None,
+    }
+}
+
+/// Replaces the lock in one step.
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed =
+        |error: &std::io::Error| Failure::io(&format!("writing `{}`", path.display()), error);
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".kiln.lock.")
+        .permissions(permissions())
+        .tempfile_in(directory)
+        .map_err(|error| failed(&error))?;
+    file.write_all(text.as_bytes())
+        .map_err(|error| failed(&error))?;
+    file.as_file().sync_all().map_err(|error| failed(&error))?;
+    file.persist(path).map_err(|error| failed(&error.error))?;
+    Ok(())
+}
+
+/// Readable by all but for the umask, as any file that is committed.
+fn permissions() -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::Permissions::from_mode(0o666)
+}
+
+fn report(previous: Option<&Lock>, lock: &Lock, started: Instant, output: &Output) {
+    let diff = previous
+        .map(|previous| kiln_lock::diff(previous, lock))
+        .unwrap_or_default();
+    if output.is_json() {
+        for change in &diff.packages {
+            output.json(&json!({
+                "event": "changed", "package": change.name, "from": change.from, "to": change.to,
+            }));
+        }
+        output.json(&json!({
+            "event": "locked", "images": lock.images.len(), "debs": lock.debs.len(),
+            "wheels": lock.wheels.len(),
+        }));
+        return;
+    }
+    for change in &diff.packages {
+        output.line(match (&change.from, &change.to) {
+            (Some(from), Some(to)) => format!("~ {} {from} → {to}", change.name),
+            (None, Some(to)) => format!("+ {} {to}", change.name),
+            (Some(from), None) => format!("- {} {from}", change.name),
+            (None, None) => continue,
+        });
+    }
+    for moved in &diff.moved {
+        output.line(format!(
+            "image {}: {} → {}",
+            moved.name, moved.from, moved.to
+        ));
+    }
+    for name in &diff.added {
+        output.line(format!("new image {name}"));
+    }
+    for name in &diff.removed {
+        output.line(format!("removed image {name}"));
+    }
+    if previous.is_some() && diff.is_empty() {
+        output.line("nothing changed");
+    }
+    output.note(format!(
+        "locked {}: {}, {} in {:.1} s",
+        count(lock.images.len(), "image"),
+        count(lock.debs.len(), "OS package"),
+        count(lock.wheels.len(), "wheel"),
+        started.elapsed().as_secs_f64(),
+    ));
+}

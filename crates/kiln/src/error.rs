@@ -1,0 +1,224 @@
+//! What went wrong, for people and for scripts. The one place that gives exit codes to errors.
+
+use std::{error::Error, path::Path};
+
+use kiln_build::{BuildError, ExecuteError};
+use kiln_fetch::FetchError;
+use kiln_layer::LayerError;
+use kiln_lock::{LockError, Stale};
+use kiln_oci::{ArchiveError, ImageError};
+use kiln_plan::PlanError;
+use kiln_recipe::{ReadError, RecipeErrors, SelectError};
+use kiln_resolve::ResolveError;
+use kiln_store::StoreError;
+use serde_json::json;
+
+use crate::exit;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) code: u8,
+    /// What failed: fits after `error: `.
+    pub(crate) message: String,
+    /// Why, outermost first.
+    pub(crate) causes: Vec<String>,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+    /// Whole reports that stand above the message, such as places in family files.
+    pub(crate) details: Vec<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            causes: vec![],
+            hint: None,
+            details: vec![],
+        }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn of(code: u8, error: &dyn Error, hint: Option<String>) -> Self {
+        let mut causes = Vec::new();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        Self {
+            code,
+            message: error.to_string(),
+            causes,
+            hint,
+            details: vec![],
+        }
+    }
+
+    pub(crate) fn io(doing: &str, error: &std::io::Error) -> Self {
+        Self {
+            causes: vec![error.to_string()],
+            ..Self::new(exit::STORAGE, doing)
+        }
+    }
+
+    pub(crate) fn lock(path: &Path, error: &LockError) -> Self {
+        let failure = Self::of(exit::RECIPE, error, error.hint());
+        Self {
+            message: format!("`{}` cannot be used", path.display()),
+            causes: std::iter::once(failure.message)
+                .chain(failure.causes)
+                .collect(),
+            ..failure
+        }
+    }
+
+    pub(crate) fn as_json(&self) -> serde_json::Value {
+        json!({
+            "event": "failed", "code": self.code, "message": self.message,
+            "causes": self.causes, "hint": self.hint, "details": self.details,
+        })
+    }
+}
+
+impl From<RecipeErrors> for Failure {
+    fn from(errors: RecipeErrors) -> Self {
+        let details: Vec<_> = errors.0.iter().map(ToString::to_string).collect();
+        let message = match details.len() {
+            1 => "the family has 1 error".to_owned(),
+            count => format!("the family has {count} errors"),
+        };
+        Self {
+            details,
+            ..Self::new(exit::RECIPE, message)
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        Self::of(exit::RECIPE, &error, error.hint())
+    }
+}
+
+impl From<SelectError> for Failure {
+    fn from(error: SelectError) -> Self {
+        Self::of(exit::USAGE, &error, error.hint())
+    }
+}
+
+impl From<Stale> for Failure {
+    fn from(stale: Stale) -> Self {
+        let details = vec![stale.to_string()];
+        let hint = stale.hint();
+        Self {
+            details,
+            hint,
+            ..Self::new(exit::RECIPE, "the lock does not fit the family")
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        Self::of(exit::RECIPE, &error, None)
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::of(fetch_code(&error), &error, error.hint())
+    }
+}
+
+fn fetch_code(error: &FetchError) -> u8 {
+    if error.is_integrity() {
+        exit::INTEGRITY
+    } else if matches!(error, FetchError::Disk { .. }) {
+        exit::STORAGE
+    } else {
+        exit::NETWORK
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::of(exit::STORAGE, &error, error.hint())
+    }
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        Self::of(exit::INTEGRITY, &error, None)
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        let code = match &error {
+            ArchiveError::Write { source, .. }
+                if source.kind() == std::io::ErrorKind::InvalidData =>
+            {
+                exit::INTEGRITY
+            }
+            ArchiveError::NotALayout(_) => exit::USAGE,
+            _ => exit::STORAGE,
+        };
+        Self::of(code, &error, error.hint())
+    }
+}
+
+impl From<ExecuteError> for Failure {
+    fn from(error: ExecuteError) -> Self {
+        Self::of(execute_code(&error), &error, error.hint())
+    }
+}
+
+fn execute_code(error: &ExecuteError) -> u8 {
+    match error {
+        ExecuteError::Format(_) | ExecuteError::Path(_) => exit::USAGE,
+        ExecuteError::Merge(_) => exit::RECIPE,
+        ExecuteError::Layer(LayerError::Write(_)) => exit::STORAGE,
+        _ => exit::INTEGRITY,
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        let code = match &error {
+            BuildError::Fetch(error) => fetch_code(error),
+            BuildError::Step { source, .. } => execute_code(source),
+            BuildError::FamilyFile { .. } => exit::RECIPE,
+            BuildError::Store(_) => exit::STORAGE,
+            BuildError::Image(_) => exit::INTEGRITY,
+            BuildError::Interrupted => exit::INTERRUPTED,
+            _ => exit::INTERNAL,
+        };
+        Self::of(code, &error, error.hint())
+    }
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        // A source that fails is no matter of versions, however deep it lies.
+        let mut next = error.source();
+        let mut fetch = None;
+        while let Some(cause) = next {
+            fetch = fetch.or(cause.downcast_ref::<FetchError>());
+            next = cause.source();
+        }
+        let code = match (&error, fetch) {
+            (_, Some(fetch)) => fetch_code(fetch),
+            (ResolveError::Archives { .. }, None) => exit::INTEGRITY,
+            _ => exit::RESOLUTION,
+        };
+        Self::of(code, &error, error.hint())
+    }
+}

@@ -1,0 +1,24 @@
+//! Exit codes: part of the interface. Scripts may rely on them.
+
+/// All went well.
+pub(crate) const SUCCESS: u8 = 0;
+/// A question was answered with no: `kiln lock --check` found a stale lock.
+pub(crate) const NEGATIVE: u8 = 1;
+/// The command line is wrong.
+pub(crate) const USAGE: u8 = 2;
+/// A family file, or the lock, is wrong or does not fit the other.
+pub(crate) const RECIPE: u8 = 3;
+/// No versions fit the requirements.
+pub(crate) const RESOLUTION: u8 = 4;
+/// A source cannot be reached, or needs to be and `--offline` forbids it.
+pub(crate) const NETWORK: u8 = 5;
+/// Bytes are not what the lock, a signature or a format says they are.
+pub(crate) const INTEGRITY: u8 = 6;
+/// The store or another local file cannot be read or written: no space, no permission.
+pub(crate) const STORAGE: u8 = 8;
+/// An engine that kiln was asked to load into is missing or refused.
+pub(crate) const ENGINE: u8 = 9;
+/// A fault of kiln itself.
+pub(crate) const INTERNAL: u8 = 70;
+/// Interrupted by the user (128 + SIGINT).
+pub(crate) const INTERRUPTED: u8 = 130;

@@ -1,0 +1,131 @@
+//! What kiln says: results on standard output, all else on standard error.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::{
+    args::{Format, Global},
+    error::Failure,
+};
+
+/// Where and how to write.
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    pub(crate) verbosity: i8,
+    color: bool,
+}
+
+impl Output {
+    pub(crate) fn new(global: &Global) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let verbosity = if global.quiet {
+            -1
+        } else {
+            i8::try_from(global.verbose).unwrap_or(i8::MAX)
+        };
+        Self {
+            format: global.output,
+            verbosity,
+            color: !plain && std::io::stderr().is_terminal(),
+        }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Writes a line of a result. A reader that has gone away (`kiln … | head`) is no error.
+    pub(crate) fn line(&self, text: impl AsRef<str>) {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{}", text.as_ref());
+    }
+
+    /// Writes a result or an event as one line of JSON.
+    pub(crate) fn json(&self, value: &impl Serialize) {
+        if let Ok(text) = serde_json::to_string(value) {
+            self.line(text);
+        }
+    }
+
+    /// Says something about the work on standard error, unless `--quiet`.
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
+        if self.verbosity >= 0 {
+            let mut err = std::io::stderr().lock();
+            let _ = writeln!(err, "{}", text.as_ref());
+        }
+    }
+
+    /// Warns on standard error.
+    pub(crate) fn warning(&self, text: impl AsRef<str>) {
+        let label = self.paint("33;1", "warning:");
+        let mut err = std::io::stderr().lock();
+        let _ = writeln!(err, "{label} {}", text.as_ref());
+    }
+
+    /// Shows why the command failed.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.is_json() {
+            self.json(&failure.as_json());
+            return;
+        }
+        let mut err = std::io::stderr().lock();
+        for detail in &failure.details {
+            let _ = writeln!(err, "{}", detail.trim_end());
+        }
+        let _ = writeln!(err, "{} {}", self.paint("31;1", "error:"), failure.message);
+        for cause in &failure.causes {
+            let _ = writeln!(err, "  caused by: {}", cause.replace('\n', "\n    "));
+        }
+        if let Some(hint) = &failure.hint {
+            let _ = writeln!(err, "{} {hint}", self.paint("36;1", "hint:"));
+        }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.color {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// Bytes for people, in decimal units as registries count: `312.4 MB`.
+#[expect(clippy::cast_precision_loss, reason = "one decimal place is shown")]
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// `1 layer`, `3 layers`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_in_decimal_units() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1000), "1.0 kB");
+        assert_eq!(bytes(999_949), "999.9 kB");
+        assert_eq!(bytes(999_950), "1.0 MB");
+        assert_eq!(bytes(312_400_000), "312.4 MB");
+        assert_eq!(bytes(5_700_000_000), "5.7 GB");
+        assert_eq!(bytes(u64::MAX), "18446744.1 TB");
+    }
+}

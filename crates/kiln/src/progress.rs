@@ -1,0 +1,246 @@
+//! Reporters: they turn the events of a build into what people, logs and programs read.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use kiln_build::Event;
+use serde_json::json;
+
+use crate::output::{Output, bytes};
+
+/// Receives the events of a build.
+pub(crate) enum Reporter<'a> {
+    /// A line for each running step and a total, redrawn.
+    Terminal(Terminal),
+    /// A line for each thing that ends.
+    Plain(&'a Output),
+    /// JSON lines on standard output.
+    Json(&'a Output),
+    /// Nothing.
+    Quiet,
+}
+
+impl<'a> Reporter<'a> {
+    pub(crate) fn new(output: &'a Output) -> Self {
+        use std::io::IsTerminal;
+        if output.is_json() {
+            Self::Json(output)
+        } else if output.verbosity < 0 {
+            Self::Quiet
+        } else if std::io::stderr().is_terminal() && output.verbosity == 0 {
+            Self::Terminal(Terminal::new())
+        } else {
+            Self::Plain(output)
+        }
+    }
+
+    pub(crate) fn event(&self, event: &Event) {
+        match self {
+            Self::Terminal(terminal) => terminal.event(event),
+            Self::Plain(output) => plain(output, event),
+            Self::Json(output) => {
+                if let Some(line) = as_json(event) {
+                    output.json(&line);
+                }
+            }
+            Self::Quiet => {}
+        }
+    }
+
+    /// Removes what was redrawn, before the result is written.
+    pub(crate) fn finish(&self) {
+        if let Self::Terminal(terminal) = self {
+            let _ = terminal.bars.clear();
+        }
+    }
+}
+
+fn plain(output: &Output, event: &Event) {
+    match event {
+        Event::Started {
+            steps,
+            known,
+            downloads,
+            download_bytes,
+        } => {
+            let todo = steps - known;
+            output.note(format!(
+                "{steps} layers: {known} known, {todo} to build; {downloads} files to download \
+                 ({})",
+                bytes(*download_bytes)
+            ));
+        }
+        Event::Fetch(kiln_fetch::Event::Retried {
+            name, why, wait, ..
+        }) => {
+            output.note(format!(
+                "retrying {name} in {:.1} s: {why}",
+                wait.as_secs_f64()
+            ));
+        }
+        Event::Fetch(kiln_fetch::Event::Finished { name, size, .. }) if output.verbosity > 0 => {
+            output.note(format!("downloaded {name} ({})", bytes(*size)));
+        }
+        Event::StepStarted { title, .. } if output.verbosity > 1 => {
+            output.note(format!("packing {title}"));
+        }
+        Event::StepFinished {
+            title, size, took, ..
+        } => {
+            output.note(format!(
+                "packed {title} ({}, {:.1} s)",
+                bytes(*size),
+                took.as_secs_f64()
+            ));
+        }
+        Event::Repaired { what } => {
+            output.warning(format!(
+                "{what} was corrupt in the store: fetching it again"
+            ));
+        }
+        _ => {}
+    }
+}
+
+fn as_json(event: &Event) -> Option<serde_json::Value> {
+    Some(match event {
+        Event::Started {
+            steps,
+            known,
+            downloads,
+            download_bytes,
+        } => json!({
+            "event": "started", "steps": steps, "known": known,
+            "downloads": downloads, "download_bytes": download_bytes,
+        }),
+        Event::Fetch(kiln_fetch::Event::Finished {
+            name, size, digest, ..
+        }) => {
+            json!({"event": "downloaded", "file": name, "size": size, "sha256": digest.hex()})
+        }
+        Event::Fetch(kiln_fetch::Event::Retried {
+            name, why, attempt, ..
+        }) => {
+            json!({"event": "retried", "file": name, "attempt": attempt, "why": why})
+        }
+        Event::StepStarted { step, title } => {
+            json!({"event": "step-started", "step": step, "title": title})
+        }
+        Event::StepFinished {
+            step,
+            title,
+            size,
+            took,
+        } => json!({
+            "event": "step-finished", "step": step, "title": title, "size": size,
+            "seconds": took.as_secs_f64(),
+        }),
+        Event::Repaired { what } => json!({"event": "repaired", "file": what}),
+        Event::ImageFinished { name } => json!({"event": "image-finished", "image": name}),
+        _ => return None,
+    })
+}
+
+/// A total for downloads, a total for steps, and a line for each running step.
+pub(crate) struct Terminal {
+    bars: MultiProgress,
+    downloads: ProgressBar,
+    steps: ProgressBar,
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    steps: HashMap<usize, ProgressBar>,
+    downloaded: HashMap<kiln_digest::Digest, u64>,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        let bars = MultiProgress::new();
+        let style = |template: &str| {
+            ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("=> ")
+        };
+        let downloads = bars.add(ProgressBar::hidden());
+        downloads.set_style(style(
+            "downloading [{bar:30}] {decimal_bytes}/{decimal_total_bytes} \
+             {decimal_bytes_per_sec}, {eta} left",
+        ));
+        let steps = bars.add(ProgressBar::hidden());
+        steps.set_style(style(
+            "packing     [{bar:30}] {pos}/{len} layers, {elapsed}",
+        ));
+        Self {
+            bars,
+            downloads,
+            steps,
+            running: Mutex::default(),
+        }
+    }
+
+    fn event(&self, event: &Event) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Started {
+                steps,
+                known,
+                download_bytes,
+                ..
+            } => {
+                let todo = steps - known;
+                if *download_bytes > 0 {
+                    self.downloads.set_length(*download_bytes);
+                    self.bars
+                        .set_draw_target(indicatif::ProgressDrawTarget::stderr());
+                }
+                self.steps.set_length(todo as u64);
+                if todo > 0 {
+                    self.steps.enable_steady_tick(Duration::from_millis(200));
+                }
+            }
+            Event::Fetch(kiln_fetch::Event::Progress { digest, bytes }) => {
+                running.downloaded.insert(*digest, *bytes);
+                self.downloads
+                    .set_position(running.downloaded.values().sum());
+            }
+            Event::Fetch(kiln_fetch::Event::Finished { digest, size, .. }) => {
+                running.downloaded.insert(*digest, *size);
+                self.downloads
+                    .set_position(running.downloaded.values().sum());
+            }
+            Event::Fetch(kiln_fetch::Event::Retried {
+                name, why, wait, ..
+            }) => {
+                let wait = wait.as_secs_f64();
+                let _ = self
+                    .bars
+                    .println(format!("retrying {name} in {wait:.1} s: {why}"));
+            }
+            Event::StepStarted { step, title } => {
+                let bar = self.bars.add(ProgressBar::new_spinner());
+                bar.set_message(title.clone());
+                bar.enable_steady_tick(Duration::from_millis(100));
+                running.steps.insert(*step, bar);
+            }
+            Event::StepFinished { step, .. } => {
+                if let Some(bar) = running.steps.remove(step) {
+                    bar.finish_and_clear();
+                    self.bars.remove(&bar);
+                }
+                self.steps.inc(1);
+            }
+            Event::Repaired { what } => {
+                let _ = self.bars.println(format!(
+                    "{what} was corrupt in the store: fetching it again"
+                ));
+            }
+            _ => {}
+        }
+    }
+}
