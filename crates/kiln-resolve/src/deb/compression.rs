@@ -47,7 +47,14 @@ impl Compression {
 }
 
 fn bounded<'a>(reader: impl Read + 'a, limit: u64) -> Box<dyn BufRead + 'a> {
-    Box::new(BufReader::with_capacity(1 << 16, Bounded { reader, left: limit, limit }))
+    Box::new(BufReader::with_capacity(
+        1 << 16,
+        Bounded {
+            reader,
+            left: limit,
+            limit,
+        },
+    ))
 }
 
 /// A reader that fails, where `Read::take` would feign the end.

@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use debversion::Version;
 use kiln_lock::{Deb, PackageId};
 
 use super::{
     packages::{ArchiveNumber, MultiArch, Package},
     relation::{Relation, parse_relations},
+    version::Version,
 };
 
 /// The name and suite of an archive that packages come from.
@@ -44,15 +44,15 @@ pub struct Index {
 impl Index {
     /// The index of `packages`, whose [`Package::archive`] counts in `archives`. A `Provides`
     /// that cannot be read provides nothing.
-    pub fn new(
-        architecture: &str,
-        archives: Vec<ArchiveName>,
-        mut packages: Vec<Package>,
-    ) -> Self {
+    pub fn new(architecture: &str, archives: Vec<ArchiveName>, mut packages: Vec<Package>) -> Self {
         packages.retain(|it| usize::from(it.archive.0) < archives.len());
         packages.sort_by(|a, b| {
-            (&a.name, &b.version, &a.architecture, a.archive)
-                .cmp(&(&b.name, &a.version, &b.architecture, b.archive))
+            (&a.name, &b.version, &a.architecture, a.archive).cmp(&(
+                &b.name,
+                &a.version,
+                &b.architecture,
+                b.archive,
+            ))
         });
         packages.dedup_by(|later, kept| {
             (&later.name, &later.version, &later.architecture)
@@ -65,13 +65,29 @@ impl Index {
                 Some(range) => range.end = number + 1,
                 None => drop(names.insert(package.name.clone(), number..number + 1)),
             }
-            for relation in parse_relations(&package.provides).unwrap_or_default().into_iter().flatten() {
+            for relation in parse_relations(&package.provides)
+                .unwrap_or_default()
+                .into_iter()
+                .flatten()
+            {
                 let version = relation.constraint.map(|(_, version)| version);
-                let provider = Provider { package: number, version };
-                providers.entry(relation.name.into()).or_default().push(provider);
+                let provider = Provider {
+                    package: number,
+                    version,
+                };
+                providers
+                    .entry(relation.name.into())
+                    .or_default()
+                    .push(provider);
             }
         }
-        Self { architecture: architecture.to_owned(), archives, packages, names, providers }
+        Self {
+            architecture: architecture.to_owned(),
+            archives,
+            packages,
+            names,
+            providers,
+        }
     }
 
     /// The architecture that it is for, as Debian names it.
@@ -102,7 +118,10 @@ impl Index {
 
     /// The names of all real packages and, second, of all virtual ones.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.keys().chain(self.providers.keys()).map(|name| &**name)
+        self.names
+            .keys()
+            .chain(self.providers.keys())
+            .map(|name| &**name)
     }
 
     /// Where a package comes from.
@@ -118,7 +137,11 @@ impl Index {
             .filter(|&number| relation.accepts(&self.get(number).version))
             .filter(|&number| self.qualifies(number, relation))
             .collect();
-        let provided = self.providers.get(relation.name.as_str()).into_iter().flatten();
+        let provided = self
+            .providers
+            .get(relation.name.as_str())
+            .into_iter()
+            .flatten();
         let mut provided: Vec<PackageNumber> = provided
             .filter(|it| match &it.version {
                 Some(version) => relation.accepts(version),

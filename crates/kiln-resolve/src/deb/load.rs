@@ -34,7 +34,7 @@ pub enum DebError {
         suite: String,
         /// What went wrong.
         #[source]
-        cause: FetchError,
+        cause: Box<FetchError>,
     },
     /// The `InRelease` cannot be used.
     #[error("{at}: cannot use the release `{suite}` of source `{from}`")]
@@ -49,7 +49,7 @@ pub enum DebError {
         keyring: String,
         /// What is wrong.
         #[source]
-        cause: ReleaseError,
+        cause: Box<ReleaseError>,
     },
     /// A `Packages` index cannot be used.
     #[error("{at}: cannot use `{path}` of source `{from}`")]
@@ -62,7 +62,7 @@ pub enum DebError {
         path: String,
         /// What is wrong.
         #[source]
-        cause: PackagesError,
+        cause: Box<PackagesError>,
     },
     /// The lock holds a date that is none.
     #[error("the lock's index of `{suite}` from source `{from}` has no date, but `{date}`")]
@@ -88,7 +88,7 @@ impl DebError {
             Self::Fetch { cause, .. } => cause.hint(),
             Self::Release { cause, keyring, .. } => {
                 let hint = cause.hint()?;
-                Some(match cause {
+                Some(match **cause {
                     ReleaseError::Signature(_) => format!("{hint} (`{keyring}`)"),
                     _ => hint,
                 })
@@ -102,7 +102,10 @@ impl DebError {
         match self {
             Self::Fetch { cause, .. } => cause.is_integrity(),
             Self::Release { cause, .. } => {
-                matches!(cause, ReleaseError::Signature(_) | ReleaseError::Rollback { .. })
+                matches!(
+                    **cause,
+                    ReleaseError::Signature(_) | ReleaseError::Rollback { .. }
+                )
             }
             Self::Packages { .. } => true,
             Self::LockedDate { .. } => false,
@@ -124,7 +127,13 @@ pub fn load(
         let threads: Vec<_> = (0..)
             .zip(&base.archives)
             .map(|(number, archive)| {
-                let source = ArchiveSource { fetcher, archive, architecture, previous, now };
+                let source = ArchiveSource {
+                    fetcher,
+                    archive,
+                    architecture,
+                    previous,
+                    now,
+                };
                 scope.spawn(move || source.load(ArchiveNumber(number)))
             })
             .collect();
@@ -133,16 +142,28 @@ pub fn load(
     let names = base
         .archives
         .iter()
-        .map(|it| ArchiveName { source: it.source.clone(), suite: it.suite.clone() })
+        .map(|it| ArchiveName {
+            source: it.source.clone(),
+            suite: it.suite.clone(),
+        })
         .collect();
     let (mut indexes, packages): (Vec<DebIndex>, Vec<Vec<Package>>) = loaded.into_iter().unzip();
     indexes.sort_by(|a, b| (&a.source, &a.suite).cmp(&(&b.source, &b.suite)));
     indexes.dedup();
-    Ok((Index::new(architecture, names, packages.into_iter().flatten().collect()), indexes))
+    Ok((
+        Index::new(
+            architecture,
+            names,
+            packages.into_iter().flatten().collect(),
+        ),
+        indexes,
+    ))
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+    thread
+        .join()
+        .unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
 
 #[derive(Clone, Copy)]
@@ -166,7 +187,12 @@ impl ArchiveSource<'_> {
     }
 
     fn attempt(self, number: ArchiveNumber) -> Result<(DebIndex, Vec<Package>), DebError> {
-        let Archive { source, suite, components, .. } = self.archive;
+        let Archive {
+            source,
+            suite,
+            components,
+            ..
+        } = self.archive;
         let in_release = self.get(&format!("dists/{suite}/InRelease"), MAX_IN_RELEASE, None)?;
         let expected = Expected {
             suite,
@@ -182,8 +208,10 @@ impl ArchiveSource<'_> {
             files.extend(found.map_err(|it| self.refused(it))?);
         }
         let read: Vec<Vec<Package>> = thread::scope(|scope| {
-            let threads: Vec<_> =
-                files.iter().map(|file| scope.spawn(|| self.read(file, number))).collect();
+            let threads: Vec<_> = files
+                .iter()
+                .map(|file| scope.spawn(|| self.read(file, number)))
+                .collect();
             threads.into_iter().map(join).collect::<Result<_, _>>()
         })?;
         let index = DebIndex {
@@ -208,26 +236,33 @@ impl ArchiveSource<'_> {
                 at: self.archive.at.clone(),
                 from: self.archive.source.clone(),
                 path: file.path.clone(),
-                cause,
+                cause: Box::new(cause),
             })
     }
 
     fn get(self, path: &str, limit: u64, digest: Option<Digest>) -> Result<Vec<u8>, DebError> {
-        let kind = SourceKind::Deb { suite: self.archive.suite.clone() };
-        self.fetcher.get(&self.archive.source, &kind, path, limit, digest).map_err(|cause| {
-            DebError::Fetch {
+        let kind = SourceKind::Deb {
+            suite: self.archive.suite.clone(),
+        };
+        self.fetcher
+            .get(&self.archive.source, &kind, path, limit, digest)
+            .map_err(|cause| DebError::Fetch {
                 at: self.archive.at.clone(),
                 from: self.archive.source.clone(),
                 suite: self.archive.suite.clone(),
-                cause,
-            }
-        })
+                cause: Box::new(cause),
+            })
     }
 
     fn previous_date(self) -> Result<Option<Timestamp>, DebError> {
         let Archive { source, suite, .. } = self.archive;
-        let locked = self.previous.iter().find(|it| it.source == *source && it.suite == *suite);
-        let Some(DebIndex { date, .. }) = locked else { return Ok(None) };
+        let locked = self
+            .previous
+            .iter()
+            .find(|it| it.source == *source && it.suite == *suite);
+        let Some(DebIndex { date, .. }) = locked else {
+            return Ok(None);
+        };
         date.parse().map(Some).map_err(|_| DebError::LockedDate {
             from: source.clone(),
             suite: suite.clone(),
@@ -241,7 +276,7 @@ impl ArchiveSource<'_> {
             from: self.archive.source.clone(),
             suite: self.archive.suite.clone(),
             keyring: self.archive.keyring.clone(),
-            cause,
+            cause: Box::new(cause),
         }
     }
 }

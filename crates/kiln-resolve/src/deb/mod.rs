@@ -16,6 +16,7 @@ pub mod relation;
 pub mod release;
 pub mod signature;
 pub mod solve;
+pub mod version;
 
 pub use compression::Compression;
 pub use index::{ArchiveName, Index, Located};

@@ -8,11 +8,11 @@
 use std::io::{self, BufRead, Read};
 
 use deb822_fast::borrowed::{BorrowedParagraph, BorrowedParser};
-use debversion::Version;
 use kiln_digest::Digest;
 
-use super::relation::{
-    Alternatives, RelationError, is_package_name, parse_relations, parse_version,
+use super::{
+    relation::{Alternatives, RelationError, is_package_name, parse_relations},
+    version::Version,
 };
 
 /// A stanza larger than this is refused (the largest in Debian has some 50 KiB).
@@ -194,7 +194,9 @@ fn next_stanza(
     let mut limited = reader.take(MAX_STANZA + 1);
     loop {
         let start = stanza.len();
-        let read = limited.read_until(b'\n', stanza).map_err(PackagesError::Read)?;
+        let read = limited
+            .read_until(b'\n', stanza)
+            .map_err(PackagesError::Read)?;
         let length = stanza.len() as u64;
         if length > MAX_STANZA {
             return Err(PackagesError::StanzaTooLarge { at });
@@ -219,23 +221,31 @@ fn parse_stanza(text: &str, at: u64, archive: ArchiveNumber) -> Result<Package, 
     };
     let fields = Fields::collect(paragraph);
     let name = fields.name;
-    let missing = |field| PackagesError::Missing { package: name.to_owned(), field };
+    let missing = |field| PackagesError::Missing {
+        package: name.to_owned(),
+        field,
+    };
     let bad = |field, value: &str| PackagesError::Field {
         package: name.chars().take(80).collect(),
         field,
         value: value.chars().take(80).collect(),
     };
-    let needed = |field, value: &'_ str| if value.is_empty() { Err(missing(field)) } else { Ok(()) };
+    let needed = |field, value: &'_ str| {
+        if value.is_empty() {
+            Err(missing(field))
+        } else {
+            Ok(())
+        }
+    };
     needed("Package", name)?;
     if !is_package_name(name) {
         return Err(bad("Package", name));
     }
     needed("Version", fields.version)?;
-    let version = parse_version(fields.version).map_err(|_| bad("Version", fields.version))?;
-    // The lock and the package's file name hold this text: it must be the only one.
-    if version.to_string() != fields.version {
-        return Err(bad("Version", fields.version));
-    }
+    let version: Version = fields
+        .version
+        .parse()
+        .map_err(|_| bad("Version", fields.version))?;
     needed("Architecture", fields.architecture)?;
     if !is_package_name(fields.architecture) {
         return Err(bad("Architecture", fields.architecture));

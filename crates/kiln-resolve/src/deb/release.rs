@@ -10,7 +10,7 @@ use kiln_digest::Digest;
 use super::{
     compression::Compression,
     packages::is_relative_path,
-    signature::{Signed, SignatureError, verify},
+    signature::{SignatureError, Signed, verify},
 };
 
 /// More files than this in one release are refused (bookworm lists some 700).
@@ -149,7 +149,7 @@ impl ReleaseError {
 pub struct Expected<'a> {
     /// The suite that was asked for, by its codename or its suite's name.
     pub suite: &'a str,
-    /// The keyring: binary or armored OpenPGP keys.
+    /// The keyring: `OpenPGP` keys, binary or armored.
     pub keyring: &'a [u8],
     /// Whether it must not have expired.
     pub check_valid_until: bool,
@@ -163,7 +163,10 @@ impl Release {
     /// Verifies and reads an `InRelease`.
     pub fn open(bytes: &[u8], expected: &Expected<'_>) -> Result<Self, ReleaseError> {
         let Signed { text, signed_by } = verify(bytes, expected.keyring, expected.now)?;
-        let release = Self { signed_by, ..Self::parse(&text)? };
+        let release = Self {
+            signed_by,
+            ..Self::parse(&text)?
+        };
         release.check(expected)?;
         Ok(release)
     }
@@ -180,7 +183,12 @@ impl Release {
             return Err(malformed("it is not one paragraph"));
         };
         let field = |name| fields.get_single(name).unwrap_or_default().trim();
-        let words = |name| field(name).split_ascii_whitespace().map(str::to_owned).collect();
+        let words = |name| {
+            field(name)
+                .split_ascii_whitespace()
+                .map(str::to_owned)
+                .collect()
+        };
         let time = |name| match field(name) {
             "" => Ok(None),
             text => match parse_date(text) {
@@ -208,7 +216,10 @@ impl Release {
     fn check(&self, expected: &Expected<'_>) -> Result<(), ReleaseError> {
         let wanted = expected.suite;
         // Ubuntu's `noble-updates` has the codename `noble`: it must not pass for `noble`.
-        let is_pocket = self.suite.strip_prefix(wanted).is_some_and(|it| it.starts_with('-'));
+        let is_pocket = self
+            .suite
+            .strip_prefix(wanted)
+            .is_some_and(|it| it.starts_with('-'));
         if self.suite != wanted && (self.codename != wanted || is_pocket) {
             return Err(ReleaseError::OtherSuite {
                 wanted: wanted.to_owned(),
@@ -221,7 +232,10 @@ impl Release {
         }
         match expected.previous {
             Some(previous) if self.date < previous => {
-                return Err(ReleaseError::Rollback { date: self.date, previous });
+                return Err(ReleaseError::Rollback {
+                    date: self.date,
+                    previous,
+                });
             }
             _ => {}
         }
@@ -270,12 +284,20 @@ impl Release {
             let name = format!("{plain}{}", compression.suffix());
             let file = *self.files.get(&name)?;
             let path = if self.by_hash {
-                format!("dists/{suite}/{directory}/by-hash/SHA256/{}", file.sha256.hex())
+                format!(
+                    "dists/{suite}/{directory}/by-hash/SHA256/{}",
+                    file.sha256.hex()
+                )
             } else {
                 format!("dists/{suite}/{name}")
             };
             let unpacked_limit = self.files.get(&plain).map_or(MAX_UNPACKED, |it| it.size);
-            Some(PackagesFile { path, file, compression, unpacked_limit })
+            Some(PackagesFile {
+                path,
+                file,
+                compression,
+                unpacked_limit,
+            })
         })
     }
 }
@@ -286,25 +308,35 @@ fn parse_date(text: &str) -> Option<Timestamp> {
     if !["UTC", "GMT", "Z", "+0000"].contains(&zone) {
         return None;
     }
-    DateTimeParser::new().parse_timestamp(format!("{time} +0000")).ok()
+    DateTimeParser::new()
+        .parse_timestamp(format!("{time} +0000"))
+        .ok()
 }
 
 /// Lines of digest, size and path.
 fn parse_files(lines: &[&str]) -> Result<HashMap<String, File>, ReleaseError> {
     if lines.len() > MAX_FILES {
-        return Err(ReleaseError::Malformed(format!("it lists more than {MAX_FILES} files")));
+        return Err(ReleaseError::Malformed(format!(
+            "it lists more than {MAX_FILES} files"
+        )));
     }
     let mut files = HashMap::new();
     for line in lines.iter().filter(|line| !line.trim().is_empty()) {
         let mut words = line.split_ascii_whitespace();
         let mut next = || words.next().unwrap_or_default();
         let (digest, size, path) = (next(), next(), next());
-        match (Digest::from_hex(digest), size.parse(), is_relative_path(path)) {
+        match (
+            Digest::from_hex(digest),
+            size.parse(),
+            is_relative_path(path),
+        ) {
             (Ok(sha256), Ok(size), true) => {
                 files.insert(path.to_owned(), File { sha256, size });
             }
             _ => {
-                return Err(ReleaseError::Malformed(format!("`{line:.120}` names no file")));
+                return Err(ReleaseError::Malformed(format!(
+                    "`{line:.120}` names no file"
+                )));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Who signed an `InRelease` (OpenPGP, RFC 9580: section 7, the cleartext signature framework;
+//! Who signed an `InRelease` (`OpenPGP`, RFC 9580: section 7, the cleartext signature framework;
 //! section 10, keys).
 //!
 //! A signature counts when a key of the keyring made it, and at that moment the key had a valid
@@ -13,6 +13,7 @@ use std::{collections::BTreeSet, fmt};
 
 use jiff::Timestamp;
 use pgp::{
+    armor::DearmorOptions,
     composed::{
         CleartextSignedMessage, Deserializable, SignedKeyDetails, SignedPublicKey,
         SignedPublicSubKey,
@@ -20,7 +21,7 @@ use pgp::{
     crypto::{hash::HashAlgorithm, public_key::PublicKeyAlgorithm},
     packet::{PublicKey, Signature, SignatureType},
     ser::Serialize,
-    types::{KeyDetails, PublicParams, Tag, VerifyingKey},
+    types::{Duration, KeyDetails, PublicParams, Tag, VerifyingKey},
 };
 
 /// More than the keyrings of all distributions together hold.
@@ -111,15 +112,26 @@ impl fmt::Display for Refusal {
 }
 
 fn because(why: &str) -> String {
-    if why.is_empty() { String::new() } else { format!(": {why}") }
+    if why.is_empty() {
+        String::new()
+    } else {
+        format!(": {why}")
+    }
 }
 
 fn keys(signers: &[String]) -> String {
-    if signers.is_empty() { "nobody did".to_owned() } else { signers.join(", ") }
+    if signers.is_empty() {
+        "nobody did".to_owned()
+    } else {
+        signers.join(", ")
+    }
 }
 
 fn refusals(refused: &[(String, Refusal)]) -> String {
-    let texts: Vec<_> = refused.iter().map(|(key, why)| format!("{key}: {why}")).collect();
+    let texts: Vec<_> = refused
+        .iter()
+        .map(|(key, why)| format!("{key}: {why}"))
+        .collect();
     texts.join("; ")
 }
 
@@ -143,8 +155,12 @@ impl SignatureError {
 /// Verifies a clear-signed message.
 pub fn verify(message: &[u8], keyring: &[u8], now: Timestamp) -> Result<Signed, SignatureError> {
     let certificates = certificates(keyring)?;
-    let (message, _) = CleartextSignedMessage::from_armor_buf(message, Default::default())
-        .map_err(|error| SignatureError::Form { why: error.to_string() })?;
+    // Blank lines behind the message say nothing; the parser would refuse them.
+    let message = message.trim_ascii_end();
+    let (message, _) = CleartextSignedMessage::from_armor_buf(message, DearmorOptions::default())
+        .map_err(|error| SignatureError::Form {
+        why: error.to_string(),
+    })?;
     let text = message.signed_text();
     let mut signed_by = BTreeSet::new();
     let mut refused = Vec::new();
@@ -161,9 +177,14 @@ pub fn verify(message: &[u8], keyring: &[u8], now: Timestamp) -> Result<Signed, 
         }
     }
     if !signed_by.is_empty() {
-        Ok(Signed { text, signed_by: signed_by.into_iter().collect() })
+        Ok(Signed {
+            text,
+            signed_by: signed_by.into_iter().collect(),
+        })
     } else if refused.is_empty() {
-        Err(SignatureError::UnknownKey { signers: unknown.into_iter().collect() })
+        Err(SignatureError::UnknownKey {
+            signers: unknown.into_iter().collect(),
+        })
     } else {
         Err(SignatureError::Refused { refused })
     }
@@ -177,7 +198,11 @@ fn certificates(keyring: &[u8]) -> Result<Vec<SignedPublicKey>, SignatureError> 
     let mut found = Vec::new();
     let mut why = String::new();
     if is_binary {
-        collect(SignedPublicKey::from_bytes_many(keyring), &mut found, &mut why);
+        collect(
+            SignedPublicKey::from_bytes_many(keyring),
+            &mut found,
+            &mut why,
+        );
     } else {
         let text = String::from_utf8_lossy(keyring);
         let starts = text.match_indices("-----BEGIN PGP PUBLIC KEY BLOCK-----");
@@ -186,7 +211,11 @@ fn certificates(keyring: &[u8]) -> Result<Vec<SignedPublicKey>, SignatureError> 
             collect(blocks.map(|(keys, _)| keys), &mut found, &mut why);
         }
     }
-    if found.is_empty() { Err(SignatureError::Keyring { why }) } else { Ok(found) }
+    if found.is_empty() {
+        Err(SignatureError::Keyring { why })
+    } else {
+        Ok(found)
+    }
 }
 
 fn collect<I: Iterator<Item = pgp::errors::Result<SignedPublicKey>>>(
@@ -240,9 +269,19 @@ fn is_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
 }
 
 fn issuer(signature: &Signature) -> String {
-    let fingerprint = signature.issuer_fingerprint().first().map(|it| format!("{it:X}"));
-    let key_id = || signature.issuer_key_id().first().map(|it| it.to_string().to_uppercase());
-    fingerprint.or_else(key_id).unwrap_or_else(|| "an unnamed key".to_owned())
+    let fingerprint = signature
+        .issuer_fingerprint()
+        .first()
+        .map(|it| format!("{it:X}"));
+    let key_id = || {
+        signature
+            .issuer_key_id()
+            .first()
+            .map(|it| it.to_string().to_uppercase())
+    };
+    fingerprint
+        .or_else(key_id)
+        .unwrap_or_else(|| "an unnamed key".to_owned())
 }
 
 fn check(
@@ -252,7 +291,10 @@ fn check(
     signer: Signer<'_>,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    if !matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary)) {
+    if !matches!(
+        signature.typ(),
+        Some(SignatureType::Text | SignatureType::Binary)
+    ) {
         return Err(Refusal::Kind);
     }
     if !signature.hash_alg().is_some_and(is_strong_hash) {
@@ -267,7 +309,9 @@ fn check(
     if made > now.as_second() + CLOCK_SKEW {
         return Err(Refusal::Future);
     }
-    let term = signature.signature_expiration_time().map_or(0, |term| term.as_secs());
+    let term = signature
+        .signature_expiration_time()
+        .map_or(0, Duration::as_secs);
     if is_over(made, term, now.as_second()) {
         return Err(Refusal::SignatureExpired);
     }
@@ -286,18 +330,20 @@ fn is_over(start: i64, seconds: u32, at: i64) -> bool {
     seconds != 0 && start + i64::from(seconds) <= at
 }
 
-fn check_primary(
-    certificate: &SignedPublicKey,
-    made: i64,
-    must_sign: bool,
-) -> Result<(), Refusal> {
+fn check_primary(certificate: &SignedPublicKey, made: i64, must_sign: bool) -> Result<(), Refusal> {
     let key = &certificate.primary_key;
-    let SignedKeyDetails { revocation_signatures, .. } = &certificate.details;
-    if revocation_signatures.iter().any(|it| it.verify_key(key).is_ok()) {
+    let SignedKeyDetails {
+        revocation_signatures,
+        ..
+    } = &certificate.details;
+    if revocation_signatures
+        .iter()
+        .any(|it| it.verify_key(key).is_ok())
+    {
         return Err(Refusal::KeyRevoked);
     }
     let newest = self_signature(certificate).ok_or(Refusal::NotForSigning)?;
-    let term = newest.key_expiration_time().map_or(0, |term| term.as_secs());
+    let term = newest.key_expiration_time().map_or(0, Duration::as_secs);
     if is_over(i64::from(key.created_at().as_secs()), term, made) {
         return Err(Refusal::KeyExpired);
     }
@@ -323,7 +369,9 @@ fn self_signature(certificate: &SignedPublicKey) -> Option<&Signature> {
                 && it.verify_certification(key, Tag::UserId, &user.id).is_ok()
         })
     });
-    direct.chain(users).max_by_key(|it| it.created().map(|time| time.as_secs()))
+    direct
+        .chain(users)
+        .max_by_key(|it| it.created().map(pgp::types::Timestamp::as_secs))
 }
 
 fn check_subkey(
@@ -332,13 +380,18 @@ fn check_subkey(
     made: i64,
 ) -> Result<(), Refusal> {
     let valid = |it: &&Signature| it.verify_subkey_binding(primary, &subkey.key).is_ok();
-    let of_kind = |kind| subkey.signatures.iter().filter(move |it| it.typ() == Some(kind));
+    let of_kind = |kind| {
+        subkey
+            .signatures
+            .iter()
+            .filter(move |it| it.typ() == Some(kind))
+    };
     if of_kind(SignatureType::SubkeyRevocation).any(|it| valid(&it)) {
         return Err(Refusal::KeyRevoked);
     }
     let binding = of_kind(SignatureType::SubkeyBinding)
         .filter(valid)
-        .max_by_key(|it| it.created().map(|time| time.as_secs()))
+        .max_by_key(|it| it.created().map(pgp::types::Timestamp::as_secs))
         .ok_or(Refusal::NotForSigning)?;
     // The subkey must agree to belong to the primary key, else anybody could claim it.
     let agrees = binding
@@ -347,7 +400,7 @@ fn check_subkey(
     if !binding.key_flags().sign() || !agrees {
         return Err(Refusal::NotForSigning);
     }
-    let term = binding.key_expiration_time().map_or(0, |term| term.as_secs());
+    let term = binding.key_expiration_time().map_or(0, Duration::as_secs);
     if is_over(i64::from(subkey.key.created_at().as_secs()), term, made) {
         return Err(Refusal::KeyExpired);
     }

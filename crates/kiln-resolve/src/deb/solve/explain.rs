@@ -35,11 +35,20 @@ pub(super) fn chain(
     base: &[Vec<PackageNumber>],
     culprits: &[&Goal],
 ) -> Vec<String> {
-    let base = base.iter().map(|candidates| (candidates.clone(), Asker::Base));
-    let wanted = culprits
+    let base = base
         .iter()
-        .map(|goal| (goal.candidates.clone(), Asker::Recipe(goal.wanted.text.clone())));
-    let mut walk = Walk { universe, chosen: HashMap::new(), forbidden: HashMap::new() };
+        .map(|candidates| (candidates.clone(), Asker::Base));
+    let wanted = culprits.iter().map(|goal| {
+        (
+            goal.candidates.clone(),
+            Asker::Recipe(goal.wanted.text.clone()),
+        )
+    });
+    let mut walk = Walk {
+        universe,
+        chosen: HashMap::new(),
+        forbidden: HashMap::new(),
+    };
     let mut queue: VecDeque<(Vec<PackageNumber>, Asker)> = base.chain(wanted).collect();
     while let Some((candidates, asker)) = queue.pop_front() {
         let next = match walk.choose(&candidates) {
@@ -66,7 +75,9 @@ pub(super) fn chain(
         match universe.needs(next) {
             Err(error) => return walk.reasons(next, format!("{}: {error}", package.label())),
             Ok(needs) => queue.extend(
-                needs.into_iter().map(|(text, found)| (found, Asker::Package(next, text))),
+                needs
+                    .into_iter()
+                    .map(|(text, found)| (found, Asker::Package(next, text))),
             ),
         }
     }
@@ -83,7 +94,9 @@ enum Choice {
 impl Walk<'_, '_> {
     fn is_chosen(&self, number: PackageNumber) -> bool {
         let name = &*self.universe.get(number).name;
-        self.chosen.get(name).is_some_and(|(chosen, _)| *chosen == number)
+        self.chosen
+            .get(name)
+            .is_some_and(|(chosen, _)| *chosen == number)
     }
 
     fn choose(&self, candidates: &[PackageNumber]) -> Choice {
@@ -95,7 +108,9 @@ impl Walk<'_, '_> {
         free()
             .find(|&it| {
                 let needs = self.universe.needs(it).unwrap_or_default();
-                needs.iter().all(|(_, found)| !matches!(self.glance(found), Choice::DeadEnd))
+                needs
+                    .iter()
+                    .all(|(_, found)| !matches!(self.glance(found), Choice::DeadEnd))
             })
             .or_else(|| free().next())
             .map_or(Choice::DeadEnd, Choice::Take)
@@ -103,7 +118,10 @@ impl Walk<'_, '_> {
 
     /// As `choose`, without looking at the needs of candidates.
     fn glance(&self, candidates: &[PackageNumber]) -> Choice {
-        match candidates.iter().find(|&&it| self.is_chosen(it) || self.is_free(it)) {
+        match candidates
+            .iter()
+            .find(|&&it| self.is_chosen(it) || self.is_free(it))
+        {
             Some(_) => Choice::Had,
             None => Choice::DeadEnd,
         }
@@ -121,8 +139,13 @@ impl Walk<'_, '_> {
         let mut lines = vec![last];
         let mut number = number;
         while let Some((_, asker)) = self.chosen.get(&*self.universe.get(number).name) {
-            let Asker::Package(parent, relation) = asker else { break };
-            lines.push(format!("{} depends on {relation}", self.universe.get(*parent).label()));
+            let Asker::Package(parent, relation) = asker else {
+                break;
+            };
+            lines.push(format!(
+                "{} depends on {relation}",
+                self.universe.get(*parent).label()
+            ));
             number = *parent;
         }
         lines.reverse();
@@ -154,13 +177,21 @@ impl Walk<'_, '_> {
                     }
                 };
                 let other = &universe.get(*other).version;
-                lines.push(format!("{} will not do: {why}, so it is {other}", package.label()));
+                lines.push(format!(
+                    "{} will not do: {why}, so it is {other}",
+                    package.label()
+                ));
             } else if let Some((other, relation)) = self.forbidden.get(&candidate) {
                 let other = universe.get(*other).label();
-                lines.push(format!("{} will not do: {other} conflicts with {relation}", package.label()));
+                lines.push(format!(
+                    "{} will not do: {other} conflicts with {relation}",
+                    package.label()
+                ));
             } else {
                 let label = package.label();
-                lines.push(format!("{label} will not do: another version is there already"));
+                lines.push(format!(
+                    "{label} will not do: another version is there already"
+                ));
             }
         }
         lines
@@ -177,14 +208,19 @@ impl Walk<'_, '_> {
             .filter_map(|it| it.split([' ', ':']).next())
             .flat_map(|name| {
                 let versions = self.universe.versions(name);
-                versions.into_iter().map(move |it| format!("{name} {}", self.universe.place(it)))
+                versions
+                    .into_iter()
+                    .map(move |it| format!("{name} {}", self.universe.place(it)))
             })
             .take(6)
             .collect();
         if versions.is_empty() {
             "no archive has such a package".to_owned()
         } else {
-            format!("no archive has such a version; there is {}", versions.join(", "))
+            format!(
+                "no archive has such a version; there is {}",
+                versions.join(", ")
+            )
         }
     }
 

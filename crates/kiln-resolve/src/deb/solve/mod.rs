@@ -18,7 +18,7 @@ use kiln_recipe::{Location, OsPackage};
 
 use super::{
     index::{Index, PackageNumber},
-    relation::{Operator, Relation, RelationError, parse_version},
+    relation::{Operator, Relation, RelationError},
 };
 use provider::Universe;
 
@@ -46,7 +46,10 @@ pub struct Wanted {
 
 impl From<&OsPackage> for Wanted {
     fn from(package: &OsPackage) -> Self {
-        Self { text: package.text.clone(), at: package.at.clone() }
+        Self {
+            text: package.text.clone(),
+            at: package.at.clone(),
+        }
     }
 }
 
@@ -97,7 +100,12 @@ pub enum SolveError {
         id: String,
     },
     /// What is wanted cannot be installed together.
-    #[error("{} cannot be installed{}:{}", named(wanted), together(wanted), lines(chain))]
+    #[error(
+        "{} cannot be installed{}:{}",
+        named(wanted),
+        together(wanted),
+        lines(chain)
+    )]
     Conflict {
         /// The smallest set of what is wanted that does not fit together; empty when what was
         /// there before does not.
@@ -111,7 +119,10 @@ fn named(wanted: &[Wanted]) -> String {
     if wanted.is_empty() {
         return "the packages of the sets below".to_owned();
     }
-    let texts: Vec<_> = wanted.iter().map(|it| format!("`{}` ({})", it.text, it.at)).collect();
+    let texts: Vec<_> = wanted
+        .iter()
+        .map(|it| format!("`{}` ({})", it.text, it.at))
+        .collect();
     texts.join(" and ")
 }
 
@@ -120,7 +131,9 @@ fn together(wanted: &[Wanted]) -> &'static str {
 }
 
 fn lines(chain: &[String]) -> String {
-    chain.iter().fold(String::new(), |text, line| text + "\n  " + line)
+    chain
+        .iter()
+        .fold(String::new(), |text, line| text + "\n  " + line)
 }
 
 impl SolveError {
@@ -147,7 +160,11 @@ impl SolveError {
 }
 
 fn quoted(names: &[String], separator: &str) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(separator)
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(separator)
 }
 
 /// The packages that must come to [`Request::installed`], sorted by id.
@@ -158,20 +175,31 @@ pub fn solve(index: &Index, request: &Request<'_>) -> Result<Vec<Deb>, SolveErro
         .iter()
         .map(|package| Goal::of(&universe, package))
         .collect::<Result<_, _>>()?;
-    let mut base: Vec<Vec<PackageNumber>> =
-        universe.installed().iter().map(|&number| vec![number]).collect();
+    let mut base: Vec<Vec<PackageNumber>> = universe
+        .installed()
+        .iter()
+        .map(|&number| vec![number])
+        .collect();
     if request.essential {
         base.extend(universe.essential());
     }
     let goals = |wanted: &[&Goal]| -> Vec<Vec<PackageNumber>> {
-        base.iter().cloned().chain(wanted.iter().map(|it| it.candidates.clone())).collect()
+        base.iter()
+            .cloned()
+            .chain(wanted.iter().map(|it| it.candidates.clone()))
+            .collect()
     };
     let all: Vec<&Goal> = wanted.iter().collect();
     let Some(solution) = provider::solution(&universe, &goals(&all)) else {
-        let culprits = smallest(&all, |some| provider::solution(&universe, &goals(some)).is_none());
+        let culprits = smallest(&all, |some| {
+            provider::solution(&universe, &goals(some)).is_none()
+        });
         return Err(SolveError::Conflict {
             chain: explain::chain(&universe, &base, &culprits),
-            wanted: culprits.into_iter().map(|goal| goal.wanted.clone()).collect(),
+            wanted: culprits
+                .into_iter()
+                .map(|goal| goal.wanted.clone())
+                .collect(),
         });
     };
     let kept = prune::needed(&universe, &goals(&all), &solution);
@@ -196,14 +224,26 @@ impl Goal {
         let constraint = match &package.constraint {
             None => None,
             Some((operator, version)) => {
-                let error = |cause| SolveError::Constraint { wanted: wanted.clone(), cause };
+                let error = |cause| SolveError::Constraint {
+                    wanted: wanted.clone(),
+                    cause,
+                };
                 let operator = Operator::parse(operator)
                     .ok_or_else(|| error(RelationError::Form(package.text.clone())))?;
-                Some((operator, parse_version(version).map_err(error)?))
+                Some((
+                    operator,
+                    version
+                        .parse()
+                        .map_err(|it| error(RelationError::from(it)))?,
+                ))
             }
         };
         let index = universe.index();
-        let relation = Relation { name: package.name.clone(), qualifier: None, constraint };
+        let relation = Relation {
+            name: package.name.clone(),
+            qualifier: None,
+            constraint,
+        };
         let mut candidates = universe.satisfying(&relation);
         let real = universe.versions(&package.name);
         if !real.is_empty() {
@@ -221,10 +261,14 @@ impl Goal {
             });
         }
         if real.is_empty() {
-            let mut providers: Vec<String> =
-                candidates.iter().map(|&it| universe.get(it).name.to_string()).collect();
+            let mut providers: Vec<String> = candidates
+                .iter()
+                .map(|&it| universe.get(it).name.to_string())
+                .collect();
             providers.dedup();
-            let is_there = candidates.iter().any(|it| universe.installed().contains(it));
+            let is_there = candidates
+                .iter()
+                .any(|it| universe.installed().contains(it));
             if providers.len() > 1 && !is_there {
                 return Err(SolveError::Virtual { wanted, providers });
             }
@@ -258,5 +302,9 @@ fn similar(index: &Index, name: &str) -> Vec<String> {
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     scored.dedup_by_key(|it| it.1);
-    scored.into_iter().take(3).map(|(_, other)| other.to_owned()).collect()
+    scored
+        .into_iter()
+        .take(3)
+        .map(|(_, other)| other.to_owned())
+        .collect()
 }

@@ -41,10 +41,14 @@ impl<'a> Universe<'a> {
         prefer: &[Deb],
     ) -> Result<Self, SolveError> {
         let listed = |deb: &Deb| {
-            index.numbers(&deb.name).find(|&number| index.get(number).sha256 == deb.sha256)
+            index
+                .numbers(&deb.name)
+                .find(|&number| index.get(number).sha256 == deb.sha256)
         };
         if let Some(gone) = installed.iter().find(|deb| listed(deb).is_none()) {
-            return Err(SolveError::Unlisted { id: gone.id.to_string() });
+            return Err(SolveError::Unlisted {
+                id: gone.id.to_string(),
+            });
         }
         let by_name = |debs: &[Deb]| -> HashMap<&'a str, PackageNumber> {
             debs.iter()
@@ -55,7 +59,12 @@ impl<'a> Universe<'a> {
         let fixed = by_name(installed);
         let mut installed: Vec<PackageNumber> = fixed.values().copied().collect();
         installed.sort_unstable();
-        Ok(Self { index, installed, fixed, preferred: by_name(prefer) })
+        Ok(Self {
+            index,
+            installed,
+            fixed,
+            preferred: by_name(prefer),
+        })
     }
 
     pub(super) fn index(&self) -> &'a Index {
@@ -146,7 +155,11 @@ impl<'a> Universe<'a> {
     /// `1.2 (bookworm)`.
     pub(super) fn place(&self, number: PackageNumber) -> String {
         let package = self.get(number);
-        format!("{} ({})", package.version, self.index.archive(package.archive).suite)
+        format!(
+            "{} ({})",
+            package.version,
+            self.index.archive(package.archive).suite
+        )
     }
 
     /// The package as the lock holds it; its `depends` name packages of `chosen`.
@@ -166,13 +179,18 @@ impl<'a> Universe<'a> {
 
     /// Whether a package is of a name that is installed in another version.
     pub(super) fn is_barred(&self, number: PackageNumber) -> bool {
-        self.fixed.get(&*self.get(number).name).is_some_and(|&fixed| fixed != number)
+        self.fixed
+            .get(&*self.get(number).name)
+            .is_some_and(|&fixed| fixed != number)
     }
 
     /// Sorts versions of one name: the preferred one, then newest first (as numbers are).
     fn rank_versions(&self, versions: &mut [PackageNumber]) {
         versions.sort_by_key(|&number| {
-            (self.preferred.get(&*self.get(number).name) != Some(&number), number)
+            (
+                self.preferred.get(&*self.get(number).name) != Some(&number),
+                number,
+            )
         });
     }
 }
@@ -183,9 +201,14 @@ pub(super) fn solution(
     universe: &Universe<'_>,
     goals: &[Vec<PackageNumber>],
 ) -> Option<Vec<PackageNumber>> {
-    let provider = Provider { universe, pool: Pool::new() };
-    let requirements =
-        goals.iter().map(|candidates| provider.requirement(candidates).into()).collect();
+    let provider = Provider {
+        universe,
+        pool: Pool::new(),
+    };
+    let requirements = goals
+        .iter()
+        .map(|candidates| provider.requirement(candidates).into())
+        .collect();
     let mut solver = Solver::new(provider);
     match solver.solve(Problem::new().requirements(requirements)) {
         Ok(chosen) => {
@@ -214,14 +237,18 @@ fn solvable(number: PackageNumber) -> SolvableId {
     SolvableId::from_index(number as usize)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "it was made from a number by `solvable`")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "it was made from a number by `solvable`"
+)]
 fn number(solvable: SolvableId) -> PackageNumber {
     solvable.to_index() as PackageNumber
 }
 
 impl<'a> Provider<'a> {
     fn name(&self, number: PackageNumber) -> NameId {
-        self.pool.intern_package_name(&*self.universe.get(number).name)
+        self.pool
+            .intern_package_name(&*self.universe.get(number).name)
     }
 
     /// One version set for each name, in the order in which names first appear.
@@ -234,25 +261,32 @@ impl<'a> Provider<'a> {
                 None => sets.push((name, vec![candidate])),
             }
         }
-        let mut ids = sets.into_iter().map(|(name, allowed)| {
-            self.pool.intern_version_set(name, Allowed(allowed.into()))
-        });
+        let mut ids = sets
+            .into_iter()
+            .map(|(name, allowed)| self.pool.intern_version_set(name, Allowed(allowed.into())));
         let Some(first) = ids.next() else {
             let nothing = self.pool.intern_package_name("");
-            return self.pool.intern_version_set(nothing, Allowed(Box::default())).into();
+            return self
+                .pool
+                .intern_version_set(nothing, Allowed(Box::default()))
+                .into();
         };
         let others: Vec<VersionSetId> = ids.collect();
         if others.is_empty() {
             first.into()
         } else {
-            self.pool.intern_version_set_union(first, others.into_iter()).into()
+            self.pool
+                .intern_version_set_union(first, others.into_iter())
+                .into()
         }
     }
 
     /// For each name among `forbidden` the set of its other versions.
     fn exclusions(&self, forbidden: &[PackageNumber]) -> Vec<VersionSetId> {
-        let mut names: Vec<&'a str> =
-            forbidden.iter().map(|&it| &*self.universe.get(it).name).collect();
+        let mut names: Vec<&'a str> = forbidden
+            .iter()
+            .map(|&it| &*self.universe.get(it).name)
+            .collect();
         names.sort_unstable();
         names.dedup();
         let others = |name: &'a str| {
@@ -270,8 +304,14 @@ impl<'a> Provider<'a> {
         let needs = self.universe.needs(number)?;
         let conflicts = self.universe.conflicts(number)?;
         Ok(KnownDependencies {
-            requirements: needs.iter().map(|(_, found)| self.requirement(found).into()).collect(),
-            constrains: conflicts.iter().flat_map(|(_, found)| self.exclusions(found)).collect(),
+            requirements: needs
+                .iter()
+                .map(|(_, found)| self.requirement(found).into())
+                .collect(),
+            constrains: conflicts
+                .iter()
+                .flat_map(|(_, found)| self.exclusions(found))
+                .collect(),
         })
     }
 }
@@ -290,8 +330,10 @@ impl Interner for Provider<'_> {
 
     fn display_version_set(&self, version_set: VersionSetId) -> impl Display + '_ {
         let allowed = &self.pool.resolve_version_set(version_set).0;
-        let versions: Vec<_> =
-            allowed.iter().map(|&it| self.universe.get(it).version.to_string()).collect();
+        let versions: Vec<_> = allowed
+            .iter()
+            .map(|&it| self.universe.get(it).version.to_string())
+            .collect();
         versions.join(", ")
     }
 

@@ -23,15 +23,16 @@ pub(super) fn needed(
     loop {
         let chosen = if let Some(mut present) = needs.pop_front() {
             present.retain(|it| solution.contains(it));
-            match present.as_slice() {
-                &[only] => only,
-                _ => {
-                    choices.push_back(present);
-                    continue;
-                }
+            if let &[only] = present.as_slice() {
+                only
+            } else {
+                choices.push_back(present);
+                continue;
             }
         } else {
-            let Some(present) = choices.pop_front() else { break };
+            let Some(present) = choices.pop_front() else {
+                break;
+            };
             match present.first() {
                 Some(&first) if !present.iter().any(|it| kept.contains(it)) => first,
                 _ => continue,

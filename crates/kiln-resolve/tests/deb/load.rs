@@ -1,0 +1,319 @@
+//! Loading whole archives from a directory, as a mirror serves them.
+
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
+
+use crate::signers::Signers;
+use jiff::Timestamp;
+use kiln_digest::Digest;
+use kiln_fetch::{FetchOptions, Fetcher, SourceConfig, Sources};
+use kiln_lock::DebIndex;
+use kiln_recipe::{
+    Archive, Base, Component, ComponentId, ComponentKind, Location, Platform, PythonVersion,
+};
+use kiln_resolve::deb::{DebError, Index, Package, ReleaseError, load};
+use tempfile::TempDir;
+
+const SIGNED_AT: &str = "20260301T120000";
+
+fn now() -> Timestamp {
+    "2026-03-02T00:00:00Z".parse().unwrap()
+}
+
+struct Mirror {
+    root: TempDir,
+    signers: Signers,
+}
+
+impl Mirror {
+    fn new() -> Self {
+        let signers = Signers::new();
+        signers.key("archive", "ed25519", "sign", "never");
+        Self {
+            root: TempDir::new().unwrap(),
+            signers,
+        }
+    }
+
+    /// Publishes a suite of which each component holds one package of that name.
+    fn publish(&self, suite: &str, date: &str, components: &[&str]) {
+        let directory = self.root.path().join("dists").join(suite);
+        let mut listed = String::new();
+        for (number, component) in components.iter().enumerate() {
+            let text = format!(
+                "Package: {component}\nVersion: {suite}1\nArchitecture: amd64\n\
+                 Filename: pool/{component}.deb\nSize: 1\nSHA256: {}\n",
+                Digest::of(component.as_bytes()).hex()
+            );
+            // The first component is packed with xz, others with gzip.
+            let (suffix, packed) = if number == 0 {
+                (".xz", xz(text.as_bytes()))
+            } else {
+                (".gz", gzip(text.as_bytes()))
+            };
+            let place = format!("{component}/binary-amd64/Packages");
+            write(&directory.join(format!("{place}{suffix}")), &packed);
+            for (path, bytes) in [
+                (place.clone(), text.as_bytes()),
+                (format!("{place}{suffix}"), &packed),
+            ] {
+                let digest = Digest::of(bytes).hex();
+                listed.extend([
+                    " ",
+                    &digest,
+                    " ",
+                    &bytes.len().to_string(),
+                    " ",
+                    &path,
+                    "\n",
+                ]);
+            }
+        }
+        let release = format!(
+            "Codename: {suite}\nDate: {date}\nArchitectures: amd64\nComponents: {}\nSHA256:\n{listed}",
+            components.join(" ")
+        );
+        write(
+            &directory.join("InRelease"),
+            &self.signers.sign(SIGNED_AT, &release, &["archive"]),
+        );
+    }
+
+    fn archive(&self, suite: &str, components: &[&str]) -> Archive {
+        Archive {
+            source: "debian".to_owned(),
+            suite: suite.to_owned(),
+            components: components.iter().map(|&it| it.to_owned()).collect(),
+            keyring: "keys/debian.asc".to_owned(),
+            keyring_bytes: self.signers.export_armored(&[]),
+            check_valid_until: true,
+            at: Location {
+                file: "bases/d12/base.toml".to_owned(),
+                line: 9,
+                column: 1,
+            },
+        }
+    }
+
+    fn load(
+        &self,
+        archives: Vec<Archive>,
+        previous: &[DebIndex],
+    ) -> Result<(Index, Vec<DebIndex>), DebError> {
+        let address = format!("file://{}", self.root.path().display());
+        let overrides = BTreeMap::from([("debian".to_owned(), address)]);
+        let sources = Sources::new(SourceConfig::new(overrides));
+        let fetcher = Fetcher::new(FetchOptions::new(sources)).unwrap();
+        load(
+            &fetcher,
+            &base(archives),
+            Platform::LinuxAmd64,
+            previous,
+            now(),
+        )
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 6);
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn base(archives: Vec<Archive>) -> Base {
+    let at = Location {
+        file: "bases/d12/base.toml".to_owned(),
+        line: 1,
+        column: 1,
+    };
+    Base {
+        component: Component {
+            id: ComponentId {
+                kind: ComponentKind::Base,
+                name: "d12".to_owned(),
+            },
+            title: String::new(),
+            description: String::new(),
+            requirements: Vec::new(),
+            os_packages: Vec::new(),
+            env: Vec::new(),
+            files: Vec::new(),
+            labels: BTreeMap::new(),
+            winners: BTreeMap::new(),
+            at,
+        },
+        code: "d12".to_owned(),
+        distribution: "debian".to_owned(),
+        suite: "stable".to_owned(),
+        python: PythonVersion {
+            major: 3,
+            minor: 11,
+        },
+        archives,
+    }
+}
+
+#[test]
+fn all_archives_and_components_make_one_index() {
+    let mirror = Mirror::new();
+    mirror.publish(
+        "stable",
+        "Sat, 28 Feb 2026 10:16:37 UTC",
+        &["main", "contrib"],
+    );
+    mirror.publish("updates", "Sun, 01 Mar 2026 00:00:00 UTC", &["main"]);
+    let archives = vec![
+        mirror.archive("updates", &["main"]),
+        mirror.archive("stable", &["main", "contrib"]),
+    ];
+    let (index, indexes) = mirror.load(archives, &[]).unwrap();
+    let labels: Vec<String> = index.packages().iter().map(Package::label).collect();
+    assert_eq!(labels, ["contrib stable1", "main updates1", "main stable1"]);
+    let suites: Vec<(&str, &str)> = indexes
+        .iter()
+        .map(|it| (it.suite.as_str(), it.date.as_str()))
+        .collect();
+    assert_eq!(
+        suites,
+        [
+            ("stable", "2026-02-28T10:16:37Z"),
+            ("updates", "2026-03-01T00:00:00Z")
+        ]
+    );
+    let in_release = fs::read(mirror.root.path().join("dists/stable/InRelease")).unwrap();
+    assert_eq!(indexes[0].sha256, Digest::of(&in_release));
+    assert_eq!(
+        indexes[0].signed_by,
+        [mirror.signers.fingerprint("archive")]
+    );
+    assert_eq!(
+        index.archive(index.versions("main")[0].archive).suite,
+        "updates"
+    );
+}
+
+#[test]
+fn an_index_older_than_the_locks_is_refused_by_name() {
+    let mirror = Mirror::new();
+    mirror.publish("stable", "Sat, 28 Feb 2026 10:16:37 UTC", &["main"]);
+    let (_, mut previous) = mirror
+        .load(vec![mirror.archive("stable", &["main"])], &[])
+        .unwrap();
+    assert!(
+        mirror
+            .load(vec![mirror.archive("stable", &["main"])], &previous)
+            .is_ok()
+    );
+    mirror.publish("stable", "Fri, 27 Feb 2026 10:16:37 UTC", &["main"]);
+    let error = mirror
+        .load(vec![mirror.archive("stable", &["main"])], &previous)
+        .unwrap_err();
+    assert!(error.is_integrity());
+    insta::assert_snapshot!(error, @"bases/d12/base.toml:9:1: cannot use the release `stable` of source `debian`");
+    assert!(
+        matches!(&error, DebError::Release { cause, .. } if matches!(**cause, ReleaseError::Rollback { .. }))
+    );
+    "yesterday".clone_into(&mut previous[0].date);
+    let error = mirror
+        .load(vec![mirror.archive("stable", &["main"])], &previous)
+        .unwrap_err();
+    insta::assert_snapshot!(error, @"the lock's index of `stable` from source `debian` has no date, but `yesterday`");
+}
+
+#[test]
+fn a_changed_index_is_refused() {
+    let mirror = Mirror::new();
+    mirror.publish("stable", "Sat, 28 Feb 2026 10:16:37 UTC", &["main"]);
+    let file = mirror
+        .root
+        .path()
+        .join("dists/stable/main/binary-amd64/Packages.xz");
+    fs::write(&file, xz(b"Package: evil\n")).unwrap();
+    let error = mirror
+        .load(vec![mirror.archive("stable", &["main"])], &[])
+        .unwrap_err();
+    assert!(error.is_integrity(), "{error:?}");
+    fs::remove_file(&file).unwrap();
+    let error = mirror
+        .load(vec![mirror.archive("stable", &["main"])], &[])
+        .unwrap_err();
+    assert!(
+        matches!(&error, DebError::Fetch { cause, .. } if cause.is_gone()),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn an_index_that_unpacks_to_more_than_the_release_says_is_refused() {
+    let mirror = Mirror::new();
+    mirror.publish("stable", "Sat, 28 Feb 2026 10:16:37 UTC", &["main"]);
+    let file = mirror.root.path().join("dists/stable/InRelease");
+    // The release is honest about the packed bytes, and lies about the unpacked ones.
+    let plain = fs::read_to_string(&file).unwrap();
+    let release: String = plain
+        .lines()
+        .skip_while(|line| !line.starts_with("Codename"))
+        .take_while(|line| !line.starts_with("-----"))
+        .map(
+            |line| match line.strip_suffix(" main/binary-amd64/Packages") {
+                Some(rest) => format!(
+                    " {} 10 main/binary-amd64/Packages\n",
+                    rest.split_whitespace().next().unwrap()
+                ),
+                None => format!("{line}\n"),
+            },
+        )
+        .collect();
+    write(
+        &file,
+        &mirror.signers.sign(SIGNED_AT, &release, &["archive"]),
+    );
+    let error = mirror
+        .load(vec![mirror.archive("stable", &["main"])], &[])
+        .unwrap_err();
+    let DebError::Packages { cause, .. } = &error else {
+        panic!("{error:?}")
+    };
+    let cause = std::error::Error::source(cause).unwrap().to_string();
+    assert_eq!(cause, "it has more than 10 bytes unpacked");
+}
+
+#[test]
+fn a_suite_that_the_source_lacks_and_a_foreign_key_are_named() {
+    let mirror = Mirror::new();
+    mirror.publish("stable", "Sat, 28 Feb 2026 10:16:37 UTC", &["main"]);
+    let error = mirror
+        .load(vec![mirror.archive("sid", &["main"])], &[])
+        .unwrap_err();
+    insta::assert_snapshot!(error, @"bases/d12/base.toml:9:1: cannot read the index of `sid` from source `debian`");
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .contains("does the source have this suite?")
+    );
+    let other = Mirror::new();
+    let archive = Archive {
+        keyring_bytes: other.signers.export(&[]),
+        ..mirror.archive("stable", &["main"])
+    };
+    let error = mirror.load(vec![archive], &[]).unwrap_err();
+    assert!(error.is_integrity());
+    assert!(error.hint().unwrap().ends_with("(`keys/debian.asc`)"));
+    let error = mirror
+        .load(vec![mirror.archive("stable", &["contrib"])], &[])
+        .unwrap_err();
+    assert!(
+        matches!(&error, DebError::Release { cause, .. } if matches!(**cause, ReleaseError::NotListed { .. }))
+    );
+}
