@@ -27,7 +27,7 @@ pub enum ResolveError {
         set: String,
         /// Why.
         #[source]
-        cause: SolveError,
+        cause: Box<SolveError>,
     },
     /// The Python packages of a universe cannot be chosen.
     #[error("the Python packages of `{set}` cannot be chosen")]
@@ -60,15 +60,14 @@ impl ResolveError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Archives { cause, .. } => cause.hint(),
-            Self::Os {
-                cause: SolveError::Unlisted { .. },
-                ..
-            } => Some(
-                "mirrors drop old versions: `kiln lock --relock-gone` moves such packages, and \
-                 only them"
-                    .to_owned(),
-            ),
-            Self::Os { cause, .. } => cause.hint(),
+            Self::Os { cause, .. } => match **cause {
+                SolveError::Unlisted { .. } => Some(
+                    "mirrors drop old versions: `kiln lock --relock-gone` moves such packages, \
+                     and only them"
+                        .to_owned(),
+                ),
+                _ => cause.hint(),
+            },
             Self::Python { cause, .. } => cause.hint(),
             Self::NoLibc { .. } => {
                 Some("add `libc6` to the packages of the base, or name a known suite".to_owned())

@@ -169,3 +169,103 @@ impl<'a> Tree<'a> {
         levels
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_recipe::FamilyFiles;
+
+    use super::*;
+
+    fn family(bundles: &[(&str, &str)], images: &[(&str, &str)]) -> Family {
+        let mut kiln = "[family]\nname = 'f'\nrelease = '1'\ndescription = 'd'\n\
+             repository = 'localhost/f'\nplatforms = ['linux/amd64', 'linux/arm64']\n"
+            .to_owned();
+        for (bundle, ide) in images {
+            let image = format!("base = 'deb'\nbundle = '{bundle}'\nide = '{ide}'\n");
+            kiln = kiln + "[[image]]\n" + &image;
+        }
+        let base = "title = 'D'\ndescription = 'd'\ncode = 'd12'\ndistribution = 'debian'\n\
+             suite = 'bookworm'\npython = '3.11'\npackages = ['python3']\n[[archive]]\n\
+             source = 'debian'\ncomponents = ['main']\nkeyring = 'k.asc'\n";
+        let ide = "title = 't'\ndescription = 'd'\ncommand = ['lab']\n";
+        let mut files = FamilyFiles {
+            files: [
+                ("kiln.toml", kiln.as_str()),
+                ("bases/deb.toml", base),
+                ("keyrings/k.asc", "none"),
+                ("ides/lab/ide.toml", ide),
+            ]
+            .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
+            .into(),
+        };
+        for (name, text) in bundles {
+            let text = format!("title = 't'\ndescription = 'd'\n{text}");
+            files
+                .files
+                .insert(format!("bundles/{name}/bundle.toml"), text.into_bytes());
+        }
+        kiln_recipe::parse(&files).unwrap()
+    }
+
+    #[test]
+    fn images_share_the_sets_that_they_have_in_common() {
+        let family = family(
+            &[("a", ""), ("b", "extends = 'a'\n")],
+            &[("a", "lab"), ("b", "lab"), ("b", "runtime")],
+        );
+        let forest = Forest::of(&family);
+        assert_eq!(forest.trees.len(), 2, "one for each platform");
+        let tree = &forest.trees[1];
+        let ids: Vec<&str> = tree.nodes.iter().map(|node| node.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            [
+                "linux/arm64 deb",
+                "linux/arm64 deb cpu",
+                "linux/arm64 deb cpu a",
+                "linux/arm64 deb cpu a +lab",
+                "linux/arm64 deb cpu a b",
+                "linux/arm64 deb cpu a b +lab",
+                "linux/arm64 deb cpu a b +runtime",
+            ]
+        );
+        assert_eq!(tree.universes(), [vec![0], vec![1], vec![2], vec![4]]);
+        assert_eq!(tree.path(5), [0, 1, 2, 4, 5]);
+        assert_eq!(tree.ides(4), [5, 6]);
+        let paths: Vec<&[usize]> = forest.images.iter().map(|it| it.nodes.as_slice()).collect();
+        assert_eq!(paths[..3], paths[3..], "platforms have the same shape");
+        assert_eq!(
+            paths[..3],
+            [&[0, 1, 2, 3][..], &[0, 1, 2, 4, 5], &[0, 1, 2, 4, 6]]
+        );
+    }
+
+    #[test]
+    fn an_independent_bundle_has_sets_of_its_own_below_it() {
+        let bundles = [
+            ("a", ""),
+            ("b", "extends = 'a'\nindependent = true\n"),
+            ("c", "extends = 'b'\n"),
+        ];
+        let family = family(&bundles, &[("a", "runtime"), ("c", "runtime")]);
+        let forest = Forest::of(&family);
+        let last = &forest.images[1];
+        let nodes: Vec<(&str, Role)> = last
+            .nodes
+            .iter()
+            .map(|node| &forest.trees[0].nodes[*node])
+            .map(|node| (node.id.trim_start_matches("linux/amd64 "), node.role))
+            .collect();
+        assert_eq!(
+            nodes,
+            [
+                ("deb @b", Role::Passive),
+                ("deb cpu @b", Role::Passive),
+                ("deb cpu a @b", Role::Passive),
+                ("deb cpu a b", Role::Universe { bound: false }),
+                ("deb cpu a b c", Role::Universe { bound: true }),
+                ("deb cpu a b c +runtime", Role::Ide),
+            ]
+        );
+    }
+}

@@ -32,53 +32,48 @@ pub(crate) fn resolve(
     now: Timestamp,
     events: Events,
 ) -> Result<OsSets, ResolveError> {
-    let loaded: OnceCell<(Index, Vec<DebIndex>)> = OnceCell::new();
-    let index = || {
-        if loaded.get().is_none() {
-            let _ = loaded.set(load(tree, previous, fetcher, now, events)?);
-        }
-        Ok::<_, ResolveError>(loaded.get().map(|(index, _)| index))
+    let archives = Archives {
+        tree,
+        known: previous.indexes(),
+        fetcher,
+        now,
+        events,
+        loaded: OnceCell::new(),
     };
     let before = previous.debs_of(tree.platform, &tree.base.component.id.name);
     let prefer: &[Deb] = if mode == Mode::Upgrade { &[] } else { &before };
     if mode == Mode::RelockGone && !before.is_empty() {
-        if let Some(index) = index()? {
-            report_gone(&before, index, events);
-        }
+        report_gone(&before, archives.index()?, events);
     }
     let mut debs: Vec<Vec<Deb>> = Vec::with_capacity(tree.nodes.len());
     // Whether a node and all below it are what they were.
     let mut unmoved: Vec<bool> = Vec::with_capacity(tree.nodes.len());
     for node in &tree.nodes {
         let old = previous.debs(&node.id);
+        let essential = node.below.is_none();
         let below_unmoved = node.below.is_none_or(|below| unmoved[below]);
         let unchanged = mode == Mode::Keep && below_unmoved && previous.same_os(node.component);
-        let is_base = node.below.is_none();
-        let nothing =
-            node.component.os_packages.is_empty() && !(is_base && !tree.base.archives.is_empty());
+        let asks_nothing = node.component.os_packages.is_empty();
         let chosen = match &old {
             Some(old) if unchanged => old.clone(),
-            _ if nothing => Vec::new(),
+            _ if asks_nothing && (!essential || tree.base.archives.is_empty()) => Vec::new(),
             _ => {
                 let path = node.below.map_or_else(Vec::new, |below| tree.path(below));
                 let installed: Vec<Deb> = path
                     .iter()
                     .flat_map(|below| debs[*below].iter().cloned())
                     .collect();
+                let wanted = &node.component.os_packages;
                 let request = deb::Request {
-                    wanted: &node.component.os_packages,
+                    wanted,
                     installed: &installed,
                     prefer,
-                    essential: is_base,
+                    essential,
                 };
-                let failed = |cause| ResolveError::Os {
+                deb::solve(archives.index()?, &request).map_err(|cause| ResolveError::Os {
                     set: node.id.clone(),
-                    cause,
-                };
-                match index()? {
-                    Some(index) => deb::solve(index, &request).map_err(failed)?,
-                    None => Vec::new(),
-                }
+                    cause: Box::new(cause),
+                })?
             }
         };
         let same = old.is_some_and(|old| ids(&old).eq(ids(&chosen)));
@@ -90,44 +85,62 @@ pub(crate) fn resolve(
         unmoved.push(below_unmoved && same);
         debs.push(chosen);
     }
-    let indexes = match loaded.into_inner() {
-        Some((_, indexes)) => indexes,
-        None => kept_indexes(tree.base, previous),
-    };
-    Ok(OsSets { debs, indexes })
+    Ok(OsSets {
+        debs,
+        indexes: archives.indexes(),
+    })
+}
+
+/// The archives of a base, read when a set must be solved.
+struct Archives<'a> {
+    tree: &'a Tree<'a>,
+    /// The indexes of the previous lock.
+    known: &'a [DebIndex],
+    fetcher: &'a Fetcher,
+    now: Timestamp,
+    events: Events<'a>,
+    loaded: OnceCell<(Index, Vec<DebIndex>)>,
+}
+
+impl Archives<'_> {
+    fn index(&self) -> Result<&Index, ResolveError> {
+        if let Some((index, _)) = self.loaded.get() {
+            return Ok(index);
+        }
+        let Tree { platform, base, .. } = *self.tree;
+        let name = &base.component.id.name;
+        (self.events)(Event::Indexes {
+            base: name.clone(),
+            platform,
+        });
+        let loaded =
+            deb::load(self.fetcher, base, platform, self.known, self.now).map_err(|cause| {
+                ResolveError::Archives {
+                    base: name.clone(),
+                    cause: Box::new(cause),
+                }
+            })?;
+        Ok(&self.loaded.get_or_init(|| loaded).0)
+    }
+
+    /// For the lock: the indexes that were read, else those of the previous lock.
+    fn indexes(self) -> Vec<DebIndex> {
+        let (known, base) = (self.known, self.tree.base);
+        self.loaded.into_inner().map_or_else(
+            || {
+                let of_base = |index: &&DebIndex| {
+                    let mut archives = base.archives.iter();
+                    archives.any(|it| it.source == index.source && it.suite == index.suite)
+                };
+                known.iter().filter(of_base).cloned().collect()
+            },
+            |(_, indexes)| indexes,
+        )
+    }
 }
 
 fn ids(debs: &[Deb]) -> impl Iterator<Item = (&str, kiln_digest::Digest)> {
     debs.iter().map(|deb| (deb.id.0.as_str(), deb.sha256))
-}
-
-fn load(
-    tree: &Tree,
-    previous: &Previous,
-    fetcher: &Fetcher,
-    now: Timestamp,
-    events: Events,
-) -> Result<(Index, Vec<DebIndex>), ResolveError> {
-    let base = &tree.base.component.id.name;
-    events(Event::Indexes {
-        base: base.clone(),
-        platform: tree.platform,
-    });
-    deb::load(fetcher, tree.base, tree.platform, previous.indexes(), now).map_err(|cause| {
-        ResolveError::Archives {
-            base: base.clone(),
-            cause: Box::new(cause),
-        }
-    })
-}
-
-fn kept_indexes(base: &Base, previous: &Previous) -> Vec<DebIndex> {
-    let of_base = |index: &&DebIndex| {
-        base.archives
-            .iter()
-            .any(|it| it.source == index.source && it.suite == index.suite)
-    };
-    previous.indexes().iter().filter(of_base).cloned().collect()
 }
 
 fn report_gone(before: &[Deb], index: &Index, events: Events) {
@@ -180,4 +193,89 @@ pub(crate) fn target(
             base: base.component.id.name.clone(),
         })?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_digest::Digest;
+    use kiln_lock::PackageId;
+    use kiln_recipe::{Component, ComponentId, ComponentKind, Location, PythonVersion};
+
+    use super::*;
+
+    fn base(suite: &str) -> Base {
+        let at = Location {
+            file: "bases/b.toml".to_owned(),
+            line: 1,
+            column: 1,
+        };
+        Base {
+            component: Component {
+                id: ComponentId {
+                    kind: ComponentKind::Base,
+                    name: "b".to_owned(),
+                },
+                title: String::new(),
+                description: String::new(),
+                requirements: Vec::new(),
+                os_packages: Vec::new(),
+                env: Vec::new(),
+                files: Vec::new(),
+                labels: std::collections::BTreeMap::new(),
+                winners: std::collections::BTreeMap::new(),
+                at,
+            },
+            code: "b".to_owned(),
+            distribution: "debian".to_owned(),
+            suite: suite.to_owned(),
+            python: PythonVersion {
+                major: 3,
+                minor: 11,
+            },
+            archives: Vec::new(),
+        }
+    }
+
+    fn deb(name: &str, version: &str) -> Deb {
+        Deb {
+            id: PackageId(name.to_owned()),
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: "amd64".to_owned(),
+            source: "debian".to_owned(),
+            suite: "bookworm".to_owned(),
+            path: String::new(),
+            size: 0,
+            sha256: Digest::of(b""),
+            essential: false,
+            multi_arch_same: false,
+            depends: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_target_is_what_the_packages_of_the_base_say() {
+        for (python, libc, patch, glibc) in [
+            ("3.11.2-6+deb12u6", "2.36-9+deb12u14", Some(2), 36),
+            ("1:3.11.9~rc1-1", "2.41-12", Some(9), 41),
+            ("3.12.1-1", "2.39-0ubuntu8.4", None, 39),
+        ] {
+            let debs = [deb("libc6", libc), deb("python3.11", python)];
+            let target = target(Platform::LinuxArm64, &base("sid"), &debs).unwrap();
+            assert_eq!(
+                (target.patch, target.glibc),
+                (patch, glibc),
+                "{python} {libc}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_base_without_packages_has_the_library_of_its_suite() {
+        let target = target(Platform::LinuxAmd64, &base("bookworm"), &[]).unwrap();
+        assert_eq!((target.patch, target.glibc), (None, 36));
+        let error = super::target(Platform::LinuxAmd64, &base("sid"), &[]).unwrap_err();
+        assert_eq!(error.to_string(), "the C library of base `b` is not known");
+        assert!(error.hint().is_some());
+    }
 }

@@ -262,8 +262,13 @@ impl Universes<'_> {
             })?)
         })?;
         let keep: Vec<&Wheel> = fixed.into_iter().chain(kept).collect();
-        let known = self.previous.all_wheels();
-        let chosen = python::lock_wheels(self.solver.fetcher, &choices, &keep, known)?;
+        let known: Vec<&Wheel> = self
+            .previous
+            .all_wheels()
+            .iter()
+            .filter(|it| !self.gone.contains(&it.id))
+            .collect();
+        let chosen = python::lock_wheels(self.solver.fetcher, &choices, &keep, &known)?;
         let requirements = |nodes_of: &[usize]| -> Vec<&[Requirement]> {
             nodes_of
                 .iter()

@@ -13,7 +13,9 @@ use std::{
     fs, io,
     io::Read,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 use kiln_recipe::{ComponentId, Location, Requirement};
@@ -305,7 +307,7 @@ impl Compiler<'_> {
             .env("UV_SYSTEM_CERTS", "1")
             .env("UV_NATIVE_TLS", "1")
             .stdin(Stdio::null());
-        let output = command.output().map_err(failed("start it"))?;
+        let output = start(&mut command).map_err(failed("start it"))?;
         let words = words(&output.stderr);
         match output.status.code() {
             Some(0) => {
@@ -347,6 +349,21 @@ impl Compiler<'_> {
             arguments.push(format!("--exclude-newer={time}").into());
         }
         arguments
+    }
+}
+
+/// Runs a command to its end. A program that was just written is busy for a moment when another
+/// thread forked meanwhile: the child holds the file open until it executes something.
+fn start(command: &mut Command) -> io::Result<Output> {
+    let mut patience = 100;
+    loop {
+        match command.output() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && patience > 0 => {
+                patience -= 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
     }
 }
 

@@ -169,7 +169,7 @@ pub fn lock_wheels(
     fetcher: &Fetcher,
     choices: &[Choice],
     keep: &[&Wheel],
-    known: &[Wheel],
+    known: &[&Wheel],
 ) -> Result<Vec<Wheel>, PythonError> {
     let keep: BTreeMap<(&str, &str), &Wheel> = keep
         .iter()
@@ -177,7 +177,7 @@ pub fn lock_wheels(
         .collect();
     let known: BTreeMap<(&str, Digest), &Wheel> = known
         .iter()
-        .map(|it| ((it.file.as_str(), it.sha256), it))
+        .map(|it| ((it.file.as_str(), it.sha256), *it))
         .collect();
     let locked = |choice: &Choice| {
         let version = choice.version.to_string();

@@ -181,3 +181,60 @@ impl Tags {
         self.ranks.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(platform: Platform, glibc: u16) -> Target {
+        let python = PythonVersion {
+            major: 3,
+            minor: 11,
+        };
+        Target {
+            platform,
+            python,
+            patch: Some(2),
+            glibc,
+        }
+    }
+
+    #[test]
+    fn uv_is_never_told_a_newer_library_than_there_is() {
+        for (glibc, platform) in [
+            (17, "x86_64-manylinux_2_17"),
+            (27, "x86_64-manylinux_2_17"),
+            (31, "x86_64-manylinux_2_31"),
+            (36, "x86_64-manylinux_2_36"),
+            (41, "x86_64-manylinux_2_40"),
+        ] {
+            assert_eq!(target(Platform::LinuxAmd64, glibc).uv_platform(), platform);
+        }
+        let arm = target(Platform::LinuxArm64, 36);
+        assert_eq!(arm.uv_platform(), "aarch64-manylinux_2_36");
+    }
+
+    #[test]
+    fn old_names_stand_for_their_libraries() {
+        let tags = target(Platform::LinuxAmd64, 36).tags();
+        let rank = |platform: &str| tags.rank(&format!("cp311-cp311-{platform}")).unwrap();
+        assert!(rank("manylinux_2_18_x86_64") < rank("manylinux_2_17_x86_64"));
+        assert_eq!(
+            rank("manylinux_2_17_x86_64") + 1,
+            rank("manylinux2014_x86_64")
+        );
+        assert!(rank("manylinux2014_x86_64") < rank("manylinux2010_x86_64"));
+        assert!(rank("manylinux1_x86_64") < rank("linux_x86_64"));
+        let arm = target(Platform::LinuxArm64, 36).tags();
+        assert!(arm.rank("cp311-cp311-manylinux2014_aarch64").is_some());
+        assert!(arm.rank("cp311-cp311-manylinux2010_aarch64").is_none());
+    }
+
+    #[test]
+    fn markers_know_the_patch_release() {
+        let markers = target(Platform::LinuxArm64, 36).markers().unwrap();
+        assert_eq!(markers.python_full_version().to_string(), "3.11.2");
+        assert_eq!(markers.python_version().to_string(), "3.11");
+        assert_eq!(markers.platform_machine(), "aarch64");
+    }
+}

@@ -295,3 +295,80 @@ fn install(content: &[u8], path: &Path) -> io::Result<()> {
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A zip of one stored member, by hand (APPNOTE 4.3).
+    fn zip(name: &str, content: &[u8], crc: u32) -> Vec<u8> {
+        let size = u32::try_from(content.len()).unwrap().to_le_bytes();
+        let name_length = u16::try_from(name.len()).unwrap().to_le_bytes();
+        let mut shared = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
+        shared.extend([crc.to_le_bytes(), size, size].concat());
+        shared.extend(name_length);
+        shared.extend([0, 0]);
+        let body = [b"PK\x03\x04", shared.as_slice(), name.as_bytes(), content].concat();
+        let directory = [
+            b"PK\x01\x02\x14\x00",
+            shared.as_slice(),
+            &[0; 14],
+            name.as_bytes(),
+        ]
+        .concat();
+        let mut end = b"PK\x05\x06\0\0\0\0\x01\0\x01\0".to_vec();
+        end.extend(u32::try_from(directory.len()).unwrap().to_le_bytes());
+        end.extend(u32::try_from(body.len()).unwrap().to_le_bytes());
+        end.extend([0, 0]);
+        [body, directory, end].concat()
+    }
+
+    #[test]
+    fn the_executable_is_taken_only_when_it_is_whole() {
+        let mut crc = flate2::Crc::new();
+        crc.update(b"binary");
+        let name = "uv-1.data/scripts/uv";
+        let whole = zip(name, b"binary", crc.sum());
+        assert_eq!(member(&whole, ".data/scripts/uv"), Ok(b"binary".to_vec()));
+        assert_eq!(member(&whole, ".data/scripts/uvx"), Err("no such member"));
+        let corrupt = zip(name, b"binarY", crc.sum());
+        assert_eq!(
+            member(&corrupt, ".data/scripts/uv"),
+            Err("its member is corrupt")
+        );
+        assert_eq!(member(b"no zip", ".data/scripts/uv"), Err("it is no zip"));
+    }
+
+    #[test]
+    fn an_executable_appears_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bin/uv");
+        install(b"binary", &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"binary");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o755
+        );
+        assert_eq!(
+            fs::read_dir(directory.path().join("bin")).unwrap().count(),
+            1
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..400),
+            at in 0..200_usize,
+            value: u8,
+        ) {
+            let _ = member(&bytes, "uv");
+            let mut damaged = zip("scripts/uv", b"binary", 7);
+            let at = at % damaged.len();
+            damaged[at] = value;
+            let _ = member(&damaged, "uv");
+        }
+    }
+}

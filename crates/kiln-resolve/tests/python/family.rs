@@ -1,0 +1,148 @@
+//! Small families, and a place to lock them in.
+
+use std::{collections::BTreeMap, error::Error, fmt::Write as _, path::Path, sync::Mutex};
+
+use kiln_fetch::{FetchOptions, Fetcher, Host, SourceConfig, Sources};
+use kiln_lock::Lock;
+use kiln_recipe::{Family, FamilyFiles};
+use kiln_resolve::{Event, Options, ResolveError, resolve};
+
+use crate::index::Index;
+
+/// A family of one base without OS packages: `files` are its bundles and IDEs, `images` the
+/// pairs of bundle and IDE.
+pub(crate) fn family(uv: &str, files: &[(&str, &str)], images: &[(&str, &str)]) -> Family {
+    let mut kiln = format!(
+        "[family]\nname = 'f'\nrelease = '1'\ndescription = 'd'\nrepository = 'localhost/f'\n\
+         platforms = ['linux/amd64']\nuv = '{uv}'\n"
+    );
+    for (bundle, ide) in images {
+        let _ = write!(
+            kiln,
+            "[[image]]\nbase = 'deb'\nbundle = '{bundle}'\nide = '{ide}'\n"
+        );
+    }
+    let base = "title = 'D'\ndescription = 'd'\ncode = 'd12'\ndistribution = 'debian'\n\
+         suite = 'bookworm'\npython = '3.11'\npackages = ['python3']\n[[archive]]\n\
+         source = 'debian'\ncomponents = ['main']\nkeyring = 'k.asc'\n";
+    let mut all: BTreeMap<String, Vec<u8>> = BTreeMap::from([
+        ("kiln.toml".to_owned(), kiln.into_bytes()),
+        ("bases/deb.toml".to_owned(), base.as_bytes().to_vec()),
+        ("keyrings/k.asc".to_owned(), b"none".to_vec()),
+    ]);
+    for (path, text) in files {
+        let text = format!("title = 't'\ndescription = 'd'\n{text}");
+        all.insert((*path).to_owned(), text.into_bytes());
+    }
+    let mut family = kiln_recipe::parse(&FamilyFiles { files: all }).unwrap();
+    // What is tried here needs no operating system.
+    for base in family.bases.values_mut() {
+        base.archives.clear();
+        base.component.os_packages.clear();
+    }
+    family
+}
+
+/// A directory and an index to lock with.
+pub(crate) struct Workshop {
+    pub(crate) index: Index,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) events: Mutex<Vec<Event>>,
+}
+
+impl Workshop {
+    pub(crate) fn new() -> Self {
+        Self {
+            index: Index::serve(),
+            directory: tempfile::tempdir().unwrap(),
+            events: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            upgrade: false,
+            relock_gone: false,
+            offline: false,
+            today: "2026-11-22".parse().unwrap(),
+            now: "2026-11-22T00:00:00Z".parse().unwrap(),
+            exclude_newer: None,
+            cache_dir: self.directory.path().join("cache"),
+            downloads_dir: self.directory.path().join("downloads"),
+        }
+    }
+
+    /// A host that knows nothing but this index.
+    pub(crate) fn fetcher(&self) -> Fetcher {
+        let sources = BTreeMap::from([("pypi".to_owned(), self.index.url.clone())]);
+        let host = Host::at(self.directory.path(), BTreeMap::new());
+        let sources = Sources::on(SourceConfig::new(sources), host);
+        Fetcher::new(FetchOptions::new(sources)).unwrap()
+    }
+
+    pub(crate) fn lock(
+        &self,
+        family: &Family,
+        previous: Option<&Lock>,
+        options: &Options,
+    ) -> Result<Lock, ResolveError> {
+        self.events.lock().unwrap().clear();
+        let lock = resolve(family, previous, &self.fetcher(), options, &|event| {
+            self.events.lock().unwrap().push(event);
+        })?;
+        // Whatever is locked can be written and read back.
+        assert_eq!(Lock::parse(&lock.render()).unwrap(), lock);
+        assert!(kiln_lock::check(family, &lock).is_ok());
+        Ok(lock)
+    }
+
+    pub(crate) fn cache(&self) -> std::path::PathBuf {
+        self.directory.path().join("cache")
+    }
+}
+
+/// An error as people see it: itself, what caused it, the hint.
+pub(crate) fn render(error: &ResolveError) -> String {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, "\ncause: {error}");
+        cause = error.source();
+    }
+    if let Some(hint) = error.hint() {
+        let _ = write!(text, "\nhint: {hint}");
+    }
+    text
+}
+
+/// The wheels of each set, as `set: file file`, without the part that all names share.
+pub(crate) fn sets(lock: &Lock) -> Vec<String> {
+    let wheels = |set: &kiln_lock::Set| {
+        let names: Vec<&str> = set
+            .wheels
+            .iter()
+            .filter_map(|id| lock.wheel(id))
+            .map(|it| {
+                let end = it.name.len() + 1 + it.version.len();
+                &it.file[..end]
+            })
+            .collect();
+        names.join(" ")
+    };
+    lock.sets
+        .iter()
+        .map(|set| {
+            format!(
+                "{}: {}",
+                set.id.replace("linux/amd64 deb cpu", "…"),
+                wheels(set)
+            )
+        })
+        .filter(|line| !line.ends_with(": "))
+        .collect()
+}
+
+/// What a file of the cache holds; nothing when it is not there.
+pub(crate) fn read(directory: &Path, name: &str) -> String {
+    std::fs::read_to_string(directory.join(name)).unwrap_or_default()
+}

@@ -1,0 +1,12 @@
+//! Locks small families against a Python index on loopback.
+//!
+//! `kept` plays uv with a script, to see what it is given. `solve` (feature `online`) runs the
+//! real uv, which comes from `PATH` or from the host's own index.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps nothing")]
+
+mod family;
+mod index;
+mod kept;
+#[cfg(feature = "online")]
+mod solve;

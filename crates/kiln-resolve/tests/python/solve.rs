@@ -1,0 +1,261 @@
+//! What the real uv makes of requirements, constraints and preferences.
+
+use std::{fs, path::PathBuf, sync::OnceLock};
+
+use kiln_fetch::{FetchOptions, Fetcher, SourceConfig, Sources};
+use kiln_lock::Lock;
+use kiln_recipe::Family;
+use kiln_resolve::{
+    Options,
+    python::tool::{self, DEFAULT_VERSION},
+};
+
+use crate::{
+    family::{Workshop, family, render, sets},
+    index::wheel,
+};
+
+/// The wheel of uv, from the host's own index; nothing when uv is on `PATH`.
+fn uv_wheel() -> Option<&'static (String, PathBuf)> {
+    static WHEEL: OnceLock<Option<(String, PathBuf)>> = OnceLock::new();
+    WHEEL
+        .get_or_init(|| {
+            let sources = Sources::new(SourceConfig::default());
+            let fetcher = Fetcher::new(FetchOptions::new(sources)).unwrap();
+            let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+            let downloads = directory.join("downloads");
+            let uv = tool::find(DEFAULT_VERSION, &[], &fetcher, &directory, &downloads).unwrap();
+            uv.tool
+                .map(|tool| (tool.file, downloads.join(tool.sha256.hex())))
+        })
+        .as_ref()
+}
+
+/// An index with uv and pure wheels `(name, version, requirements)`.
+fn workshop(wheels: &[(&str, &str, &[&str])]) -> Workshop {
+    let workshop = Workshop::new();
+    if let Some((name, path)) = uv_wheel() {
+        workshop.index.add((name.clone(), fs::read(path).unwrap()));
+    }
+    for (name, version, requires) in wheels {
+        workshop
+            .index
+            .add(wheel(name, version, "py3-none-any", requires));
+    }
+    workshop
+}
+
+fn of(files: &[(&str, &str)], images: &[(&str, &str)]) -> Family {
+    family(DEFAULT_VERSION, files, images)
+}
+
+fn lock(workshop: &Workshop, family: &Family, previous: Option<&Lock>) -> Lock {
+    workshop
+        .lock(family, previous, &workshop.options())
+        .unwrap()
+}
+
+const IDE: (&str, &str) = (
+    "ides/j/ide.toml",
+    "requirements = ['lab']\ncommand = ['lab']\n",
+);
+
+#[test]
+fn a_bundle_and_its_ides_agree_and_sets_are_shared() {
+    let workshop = workshop(&[
+        ("lab", "1.0", &["shared>=1", "own"]),
+        ("own", "1.0", &[]),
+        ("shared", "1.5", &[]),
+        ("shared", "2.0", &[]),
+        ("top", "1.0", &["shared<2", "deep[x]"]),
+        (
+            "deep",
+            "1.0",
+            &["extra; extra == 'x'", "not; python_version < '3'"],
+        ),
+        ("extra", "1.0", &[]),
+    ]);
+    let family = of(
+        &[
+            ("bundles/a/bundle.toml", "requirements = ['top']\n"),
+            (
+                "bundles/b/bundle.toml",
+                "extends = 'a'\nrequirements = ['shared', 'own']\n",
+            ),
+            IDE,
+        ],
+        &[("a", "j"), ("a", "runtime"), ("b", "j"), ("b", "runtime")],
+    );
+    let lock = lock(&workshop, &family, None);
+    assert_eq!(
+        sets(&lock),
+        [
+            "… a: deep-1.0 extra-1.0 shared-1.5 top-1.0",
+            "… a +j: lab-1.0 own-1.0",
+            "… a b: own-1.0",
+            "… a b +j: lab-1.0",
+        ]
+    );
+}
+
+#[test]
+fn versions_of_a_parent_bind_its_children_unless_they_are_independent() {
+    let wheels: &[(&str, &str, &[&str])] =
+        &[("p", "1.0", &[]), ("p", "2.0", &[]), ("q", "1.0", &["p<2"])];
+    let workshop = workshop(wheels);
+    let parent = ("bundles/a/bundle.toml", "requirements = ['p']\n");
+    let child = "extends = 'a'\nrequirements = ['q']\n";
+    let images = [("a", "runtime"), ("b", "runtime")];
+    let bound = of(&[parent, ("bundles/b/bundle.toml", child)], &images);
+    let error = workshop
+        .lock(&bound, None, &workshop.options())
+        .unwrap_err();
+    let text = render(&error);
+    assert!(
+        text.contains("- `q` of bundle/b (bundles/b/bundle.toml:4:17)"),
+        "{text}"
+    );
+    assert!(
+        text.contains("- `p==2.0` of the bundle that it extends"),
+        "{text}"
+    );
+    assert!(text.contains("independent = true"), "{text}");
+
+    let child = format!("independent = true\n{child}");
+    let independent = of(&[parent, ("bundles/b/bundle.toml", &child)], &images);
+    let lock = lock(&workshop, &independent, None);
+    assert_eq!(sets(&lock), ["… a: p-2.0", "… a @b: p-1.0", "… a b: q-1.0"]);
+}
+
+#[test]
+fn only_what_changed_moves() {
+    let workshop = workshop(&[
+        ("p", "1.0", &["r"]),
+        ("q", "1.0", &["r"]),
+        ("r", "1.0", &[]),
+    ]);
+    let with = |requirements: &str| {
+        of(
+            &[
+                ("bundles/a/bundle.toml", "requirements = ['p']\n"),
+                (
+                    "bundles/b/bundle.toml",
+                    &format!("extends = 'a'\nrequirements = {requirements}\n"),
+                ),
+                ("bundles/c/bundle.toml", "requirements = ['q']\n"),
+            ],
+            &[("a", "runtime"), ("b", "runtime"), ("c", "runtime")],
+        )
+    };
+    let first = lock(&workshop, &with("['q']"), None);
+    for name in ["p", "q", "r", "s"] {
+        workshop.index.add(wheel(name, "2.0", "py3-none-any", &[]));
+    }
+    let second = lock(&workshop, &with("['q', 's']"), Some(&first));
+    assert_eq!(
+        sets(&second),
+        ["… a: p-1.0 r-1.0", "… a b: q-1.0 s-2.0", "… c: q-1.0 r-1.0"]
+    );
+    let upgrade = Options {
+        upgrade: true,
+        ..workshop.options()
+    };
+    let third = workshop
+        .lock(&with("['q', 's']"), Some(&second), &upgrade)
+        .unwrap();
+    assert_eq!(
+        sets(&third),
+        ["… a: p-2.0", "… a b: q-2.0 s-2.0", "… c: q-2.0"]
+    );
+}
+
+#[test]
+fn a_new_file_of_a_locked_version_moves_nothing() {
+    let workshop = workshop(&[("p", "1.0", &[]), ("q", "1.0", &[])]);
+    let with = |requirements: &str| {
+        let text = format!("requirements = {requirements}\n");
+        of(
+            &[("bundles/a/bundle.toml", text.as_str())],
+            &[("a", "runtime")],
+        )
+    };
+    let first = lock(&workshop, &with("['p']"), None);
+    workshop
+        .index
+        .add(wheel("p", "1.0", "cp311-cp311-manylinux_2_17_x86_64", &[]));
+    let second = lock(&workshop, &with("['p', 'q']"), Some(&first));
+    assert_eq!(second.wheels[0], first.wheels[0]);
+    let upgrade = Options {
+        upgrade: true,
+        ..workshop.options()
+    };
+    let third = workshop
+        .lock(&with("['p', 'q']"), Some(&second), &upgrade)
+        .unwrap();
+    assert_eq!(
+        third.wheels[0].file,
+        "p-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"
+    );
+}
+
+#[test]
+fn relocking_moves_what_is_gone_and_nothing_else() {
+    let workshop = workshop(&[("p", "1.0", &[]), ("q", "1.0", &[])]);
+    let family = of(
+        &[("bundles/a/bundle.toml", "requirements = ['p', 'q']\n")],
+        &[("a", "runtime")],
+    );
+    let first = lock(&workshop, &family, None);
+    for name in ["p", "q"] {
+        workshop.index.add(wheel(name, "2.0", "py3-none-any", &[]));
+    }
+    workshop.index.remove("p-1.0-py3-none-any.whl");
+    let relock = Options {
+        relock_gone: true,
+        ..workshop.options()
+    };
+    let second = workshop.lock(&family, Some(&first), &relock).unwrap();
+    assert_eq!(sets(&second), ["… a: p-2.0 q-1.0"]);
+}
+
+#[test]
+fn wheels_that_do_not_fit_the_target_are_never_chosen() {
+    let workshop = workshop(&[]);
+    // Bookworm has glibc 2.36 and Python 3.11.
+    for (version, tag) in [
+        ("1.0", "cp311-cp311-manylinux_2_36_x86_64"),
+        ("2.0", "cp311-cp311-manylinux_2_37_x86_64"),
+        ("3.0", "cp312-cp312-manylinux_2_17_x86_64"),
+        ("4.0", "cp311-cp311-manylinux_2_17_aarch64"),
+        ("5.0", "cp311-cp311-musllinux_1_2_x86_64"),
+    ] {
+        workshop.index.add(wheel("p", version, tag, &[]));
+    }
+    let family = of(
+        &[("bundles/a/bundle.toml", "requirements = ['p']\n")],
+        &[("a", "runtime")],
+    );
+    assert_eq!(sets(&lock(&workshop, &family, None)), ["… a: p-1.0"]);
+}
+
+#[test]
+fn a_project_without_wheels_is_an_error_that_names_the_requirement() {
+    let workshop = workshop(&[("p", "1.0", &[])]);
+    workshop
+        .index
+        .add(("q-1.0.tar.gz".to_owned(), b"no archive".to_vec()));
+    let family = of(
+        &[("bundles/a/bundle.toml", "requirements = ['p', 'q']\n")],
+        &[("a", "runtime")],
+    );
+    let text = render(
+        &workshop
+            .lock(&family, None, &workshop.options())
+            .unwrap_err(),
+    );
+    assert!(
+        text.contains("`q` of bundle/a (bundles/a/bundle.toml:3:22)"),
+        "{text}"
+    );
+    assert!(text.contains("sdists are not built yet"), "{text}");
+}
