@@ -1,13 +1,16 @@
 //! What the real uv makes of requirements, constraints and preferences.
 
-use std::{fs, path::PathBuf, sync::OnceLock};
+use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
 
 use kiln_fetch::{FetchOptions, Fetcher, SourceConfig, Sources};
 use kiln_lock::Lock;
-use kiln_recipe::Family;
+use kiln_recipe::{Family, Platform, PythonVersion};
 use kiln_resolve::{
     Options,
-    python::tool::{self, DEFAULT_VERSION},
+    python::{
+        target::Target,
+        tool::{self, DEFAULT_VERSION},
+    },
 };
 
 use crate::{
@@ -258,4 +261,57 @@ fn a_project_without_wheels_is_an_error_that_names_the_requirement() {
         "{text}"
     );
     assert!(text.contains("sdists are not built yet"), "{text}");
+}
+
+/// The tags of a machine, as the `packaging` library that pip brings lists them.
+const PACKAGING: &str = r#"
+import sys
+from pip._vendor.packaging import _manylinux, tags
+machine, minor, glibc = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+_manylinux._get_glibc_version = lambda: (2, glibc)
+_manylinux._have_compatible_abi = lambda *arguments: True
+try:
+    platforms = list(_manylinux.platform_tags([machine]))
+except (AttributeError, TypeError):
+    platforms = list(_manylinux.platform_tags("linux_" + machine, machine))
+platforms.append("linux_" + machine)
+python = (3, minor)
+own = "cp3%d" % minor
+for tag in tags.cpython_tags(python, [own], platforms):
+    print(tag)
+for tag in tags.compatible_tags(python, own, platforms):
+    print(tag)
+"#;
+
+#[test]
+fn tags_are_those_of_pip_in_its_order() {
+    for (platform, machine, minor, glibc) in [
+        (Platform::LinuxAmd64, "x86_64", 11, 36),
+        (Platform::LinuxAmd64, "x86_64", 13, 41),
+        (Platform::LinuxArm64, "aarch64", 11, 36),
+    ] {
+        let arguments = [machine.to_owned(), minor.to_string(), glibc.to_string()];
+        let output = Command::new("python3")
+            .args(["-c", PACKAGING])
+            .args(arguments)
+            .output();
+        let output = output.unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let expected = String::from_utf8(output.stdout).unwrap();
+        let python = PythonVersion { major: 3, minor };
+        let tags = Target {
+            platform,
+            python,
+            patch: None,
+            glibc,
+        }
+        .tags();
+        let ranks: Vec<Option<usize>> = expected.lines().map(|tag| tags.rank(tag)).collect();
+        let all: Vec<Option<usize>> = (0..tags.len()).map(Some).collect();
+        assert_eq!(ranks, all, "{machine}");
+    }
 }
