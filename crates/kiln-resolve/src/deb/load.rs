@@ -227,7 +227,12 @@ impl ArchiveSource<'_> {
     fn read(self, file: &PackagesFile, number: ArchiveNumber) -> Result<Vec<Package>, DebError> {
         // One byte more, so that a file that is too long is found by its digest.
         let limit = file.file.size.saturating_add(1).min(MAX_PACKAGES);
-        let bytes = self.get(&file.path, limit, Some(file.file.sha256))?;
+        let get = |path: &str| self.get(path, limit, Some(file.file.sha256));
+        let bytes = match file.by_hash.as_deref().map(get) {
+            None => get(&file.path),
+            Some(Err(DebError::Fetch { cause, .. })) if cause.is_gone() => get(&file.path),
+            Some(result) => result,
+        }?;
         let unpacked = file.compression.unpack(&bytes, file.unpacked_limit);
         unpacked
             .map_err(PackagesError::Read)

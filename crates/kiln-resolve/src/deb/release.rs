@@ -34,6 +34,9 @@ pub struct File {
 pub struct PackagesFile {
     /// The path below the archive's root.
     pub path: String,
+    /// The path by its digest, where the archive has such: it stays while a mirror is updated.
+    /// Some mirrors leave these out.
+    pub by_hash: Option<String>,
     /// What it must be.
     pub file: File,
     /// How it is packed.
@@ -283,17 +286,14 @@ impl Release {
         Compression::ALL.into_iter().find_map(|compression| {
             let name = format!("{plain}{}", compression.suffix());
             let file = *self.files.get(&name)?;
-            let path = if self.by_hash {
-                format!(
-                    "dists/{suite}/{directory}/by-hash/SHA256/{}",
-                    file.sha256.hex()
-                )
-            } else {
-                format!("dists/{suite}/{name}")
-            };
+            let hex = file.sha256.hex();
+            let by_hash = self
+                .by_hash
+                .then(|| format!("dists/{suite}/{directory}/by-hash/SHA256/{hex}"));
             let unpacked_limit = self.files.get(&plain).map_or(MAX_UNPACKED, |it| it.size);
             Some(PackagesFile {
-                path,
+                path: format!("dists/{suite}/{name}"),
+                by_hash,
                 file,
                 compression,
                 unpacked_limit,

@@ -166,14 +166,26 @@ pub fn verify(message: &[u8], keyring: &[u8], now: Timestamp) -> Result<Signed, 
     let mut refused = Vec::new();
     let mut unknown = BTreeSet::new();
     for signature in message.signatures() {
-        let Some((certificate, signer)) = find_signer(&certificates, signature) else {
+        let mut verdicts = signers(&certificates, signature).map(|(certificate, signer)| {
+            let fingerprint = format!("{:X}", certificate.fingerprint());
+            (
+                fingerprint,
+                check(signature, &text, certificate, signer, now),
+            )
+        });
+        let Some(first) = verdicts.next() else {
             unknown.insert(issuer(signature));
             continue;
         };
-        let fingerprint = format!("{:X}", certificate.fingerprint());
-        match check(signature, &text, certificate, signer, now) {
-            Ok(()) => drop(signed_by.insert(fingerprint)),
-            Err(refusal) => refused.push((fingerprint, refusal)),
+        // A keyring may hold a key twice, once without its revocation.
+        let verdict = verdicts.fold(first, |best, next| match (best.1, next.1) {
+            (Err(Refusal::KeyRevoked), _) => best,
+            (_, Err(Refusal::KeyRevoked)) | (Err(_), Ok(())) => next,
+            _ => best,
+        });
+        match verdict {
+            (fingerprint, Ok(())) => drop(signed_by.insert(fingerprint)),
+            (fingerprint, Err(refusal)) => refused.push((fingerprint, refusal)),
         }
     }
     if !signed_by.is_empty() {
@@ -243,11 +255,12 @@ enum Signer<'a> {
     Subkey(&'a SignedPublicSubKey),
 }
 
-fn find_signer<'a>(
+/// The keys that claim to have made a signature: one, but for keyrings that hold a key twice.
+fn signers<'a>(
     certificates: &'a [SignedPublicKey],
-    signature: &Signature,
-) -> Option<(&'a SignedPublicKey, Signer<'a>)> {
-    certificates.iter().find_map(|certificate| {
+    signature: &'a Signature,
+) -> impl Iterator<Item = (&'a SignedPublicKey, Signer<'a>)> {
+    certificates.iter().filter_map(|certificate| {
         if is_issuer(signature, &certificate.primary_key) {
             return Some((certificate, Signer::Primary));
         }

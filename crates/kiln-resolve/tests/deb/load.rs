@@ -78,6 +78,17 @@ impl Mirror {
         );
     }
 
+    /// The text of a suite's release, without its signature.
+    fn text(&self, suite: &str) -> String {
+        let file = self.root.path().join("dists").join(suite).join("InRelease");
+        let signed = fs::read_to_string(file).unwrap();
+        let lines = signed
+            .lines()
+            .skip_while(|line| !line.starts_with("Codename"));
+        let lines = lines.take_while(|line| !line.starts_with("-----"));
+        lines.map(|line| line.to_owned() + "\n").collect()
+    }
+
     fn archive(&self, suite: &str, components: &[&str]) -> Archive {
         Archive {
             source: "debian".to_owned(),
@@ -203,6 +214,27 @@ fn all_archives_and_components_make_one_index() {
 }
 
 #[test]
+fn indexes_are_fetched_by_hash_and_by_name_where_a_mirror_has_no_hashes() {
+    let mirror = Mirror::new();
+    mirror.publish("stable", "Sat, 28 Feb 2026 10:16:37 UTC", &["main"]);
+    let directory = mirror.root.path().join("dists/stable");
+    let release = mirror
+        .text("stable")
+        .replace("Date:", "Acquire-By-Hash: yes\nDate:");
+    let signed = mirror.signers.sign(SIGNED_AT, &release, &["archive"]);
+    write(&directory.join("InRelease"), &signed);
+    let archives = || vec![mirror.archive("stable", &["main"])];
+    assert_eq!(mirror.load(archives(), &[]).unwrap().0.packages().len(), 1);
+
+    let file = directory.join("main/binary-amd64/Packages.xz");
+    let bytes = fs::read(&file).unwrap();
+    let hashes = directory.join("main/binary-amd64/by-hash/SHA256");
+    write(&hashes.join(Digest::of(&bytes).hex()), &bytes);
+    fs::write(&file, "of the next update").unwrap();
+    assert_eq!(mirror.load(archives(), &[]).unwrap().0.packages().len(), 1);
+}
+
+#[test]
 fn an_index_older_than_the_locks_is_refused_by_name() {
     let mirror = Mirror::new();
     mirror.publish("stable", "Sat, 28 Feb 2026 10:16:37 UTC", &["main"]);
@@ -259,11 +291,9 @@ fn an_index_that_unpacks_to_more_than_the_release_says_is_refused() {
     mirror.publish("stable", "Sat, 28 Feb 2026 10:16:37 UTC", &["main"]);
     let file = mirror.root.path().join("dists/stable/InRelease");
     // The release is honest about the packed bytes, and lies about the unpacked ones.
-    let plain = fs::read_to_string(&file).unwrap();
-    let release: String = plain
+    let release: String = mirror
+        .text("stable")
         .lines()
-        .skip_while(|line| !line.starts_with("Codename"))
-        .take_while(|line| !line.starts_with("-----"))
         .map(
             |line| match line.strip_suffix(" main/binary-amd64/Packages") {
                 Some(rest) => format!(

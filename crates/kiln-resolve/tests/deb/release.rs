@@ -139,6 +139,7 @@ fn expired_and_revoked_keys_are_refused() {
 
     let fingerprint = signers.key("lost", "ed25519", "sign", "never");
     let message = signers.sign(SIGNED_AT, TEXT, &["lost"]);
+    let before = signers.export(&["lost"]);
     let certificate = signers
         .home()
         .join(format!("openpgp-revocs.d/{fingerprint}.rev"));
@@ -147,6 +148,12 @@ fn expired_and_revoked_keys_are_refused() {
         .replace(":-----BEGIN", "-----BEGIN");
     signers.gpg_at("20260501T000000", certificate.as_bytes(), &["--import"]);
     let keyring = signers.export(&["lost"]);
+    let twice = [before.clone(), keyring.clone()].concat();
+    assert!(verify(&message, &before, now()).is_ok());
+    assert_eq!(
+        refusals(verify(&message, &twice, now())),
+        [Refusal::KeyRevoked]
+    );
     assert_eq!(
         refusals(verify(&message, &keyring, now())),
         [Refusal::KeyRevoked]
@@ -365,10 +372,13 @@ fn a_release_names_its_indexes_by_hash() {
         panic!("{files:?}")
     };
     assert_eq!(
-        file.path,
-        "dists/bookworm/main/binary-amd64/by-hash/SHA256/\
+        file.by_hash.as_deref(),
+        Some(
+            "dists/bookworm/main/binary-amd64/by-hash/SHA256/\
          123456429afc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        )
     );
+    assert_eq!(file.path, "dists/bookworm/main/binary-amd64/Packages.xz");
     assert_eq!((file.compression, file.file.size), (Compression::Xz, 200));
     assert_eq!(file.unpacked_limit, 1000);
 }

@@ -265,6 +265,7 @@ impl Goal {
                 .iter()
                 .map(|&it| universe.get(it).name.to_string())
                 .collect();
+            providers.sort_unstable();
             providers.dedup();
             let is_there = candidates
                 .iter()
