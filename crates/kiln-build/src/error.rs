@@ -21,7 +21,7 @@ pub enum BuildError {
         title: String,
         /// Why.
         #[source]
-        source: ExecuteError,
+        source: Box<ExecuteError>,
     },
     /// A file of the family is not the locked one.
     #[error("`{path}` is not the file that was locked ({expected})")]

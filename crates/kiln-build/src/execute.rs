@@ -10,7 +10,7 @@ use kiln_layer::{
     write_layer,
 };
 use kiln_package::{
-    deb::{self, DebError, DebPackage, UsrMerge},
+    deb::{self, DebError, UsrMerge},
     wheel::{self, WheelError},
 };
 use kiln_plan::{ACTION_FORMAT, Action, Archive, Compression, Files, Kind, Placement, Venv};
@@ -103,7 +103,9 @@ pub fn execute<W: Write + Send>(
     let entries = match &action.kind {
         Kind::PackDebs(pack) => {
             let usr_merge = UsrMerge(pack.usr_merge.clone());
-            let packages = read_debs(&pack.debs, &usr_merge, open, spool)?;
+            let packages = each_deb(&pack.debs, open, |bytes, file| {
+                deb::read(bytes, file, &usr_merge, spool)
+            })?;
             let mut contributions: Vec<_> = packages
                 .into_iter()
                 .map(|deb| Contribution {
@@ -126,9 +128,10 @@ pub fn execute<W: Write + Send>(
         }
         Kind::DebDatabase(database) => {
             let usr_merge = UsrMerge(database.usr_merge.clone());
-            let packages = read_debs(&database.debs, &usr_merge, open, spool)?;
-            let facts: Vec<_> = packages.iter().map(|package| &package.facts).collect();
-            let entries = deb::unpacked_database(&facts);
+            let facts = each_deb(&database.debs, open, |bytes, file| {
+                deb::read_facts(bytes, file, &usr_merge, spool)
+            })?;
+            let entries = deb::unpacked_database(&facts.iter().collect::<Vec<_>>());
             let contribution = Contribution {
                 package: "dpkg database".into(),
                 entries,
@@ -198,21 +201,19 @@ fn read(archive: &Archive, open: &OpenInput<'_>) -> Result<Bytes, ExecuteError> 
     })
 }
 
-fn read_debs(
+/// Reads Debian packages side by side.
+fn each_deb<T: Send>(
     archives: &[Archive],
-    usr_merge: &UsrMerge,
     open: &OpenInput<'_>,
-    spool: &Path,
-) -> Result<Vec<DebPackage>, ExecuteError> {
+    read_one: impl Fn(Bytes, &str) -> Result<T, DebError> + Sync,
+) -> Result<Vec<T>, ExecuteError> {
     archives
         .par_iter()
         .map(|archive| {
             let file = &archive.file;
-            deb::read(read(archive, open)?, file, usr_merge, spool).map_err(|source| {
-                ExecuteError::Deb {
-                    file: file.clone(),
-                    source,
-                }
+            read_one(read(archive, open)?, file).map_err(|source| ExecuteError::Deb {
+                file: file.clone(),
+                source,
             })
         })
         .collect()

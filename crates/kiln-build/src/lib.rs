@@ -24,14 +24,16 @@
 //! - [`execute`] reads the action and its inputs and nothing else.
 
 mod assemble;
+mod build;
 mod error;
 mod event;
 mod execute;
 mod inputs;
 mod schedule;
+mod step;
 
+pub use build::{Built, BuiltImage, BuiltLayer, Options, Timings, build};
 pub use error::BuildError;
 pub use event::Event;
 pub use execute::{ExecuteError, OpenInput, execute};
 pub use inputs::FamilyFiles;
-pub use schedule::{Built, BuiltImage, BuiltLayer, Options, Timings, build};

@@ -1,27 +1,23 @@
-//! Runs the steps of a plan that are not known yet.
+//! Runs steps: largest first, as soon as their inputs are there, within a budget of memory.
 
 use std::{
+    cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc::RecvTimeoutError,
     },
     time::{Duration, Instant},
 };
 
 use kiln_digest::Digest;
-use kiln_fetch::{Artifact, Fetcher, Wanted};
+use kiln_fetch::{FetchError, Fetcher, Wanted};
 use kiln_oci::LayerDescriptor;
-use kiln_plan::{Input, Origin, Plan, Step};
-use kiln_store::{ActionResult, Store};
+use kiln_plan::{Plan, Step};
+use kiln_store::Store;
 
-use crate::{
-    assemble,
-    error::BuildError,
-    event::Event,
-    execute::execute,
-    inputs::{self, FamilyFiles},
-};
+use crate::{build::Timings, error::BuildError, event::Event, inputs::FamilyFiles};
 
 /// Bytes that the running steps together may hold in anonymous memory.
 const MEMORY_BUDGET: u64 = 256 << 20;
@@ -33,217 +29,20 @@ fn memory(step: &Step) -> u64 {
     input.saturating_mul(4).clamp(4 << 20, 96 << 20)
 }
 
-/// How to build.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Steps that run at once.
-    pub jobs: usize,
-}
-
-/// Where the time went. Downloading and packing overlap.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Timings {
-    /// Asking the store what is known.
-    pub lookup: Duration,
-    /// Until the last download was there.
-    pub download: Duration,
-    /// From the first step's start to the last step's end.
-    pub pack: Duration,
-    /// Making configurations and manifests.
-    pub assemble: Duration,
-}
-
-/// What a build made.
-#[derive(Debug, Clone)]
-pub struct Built {
-    /// The images, in the order of the plan.
-    pub images: Vec<BuiltImage>,
-    /// Where the time went.
-    pub timings: Timings,
-    /// Steps that were run, as opposed to known.
-    pub steps_run: usize,
-    /// Files downloaded.
-    pub downloads: usize,
-    /// Bytes downloaded.
-    pub download_bytes: u64,
-}
-
-/// One image of a build.
-#[derive(Debug, Clone)]
-pub struct BuiltImage {
-    /// Full name.
-    pub name: String,
-    /// Digest of the manifest.
-    pub manifest: Digest,
-    /// Digest of the configuration (Docker's image id).
-    pub config: Digest,
-    /// Its layers, bottom first.
-    pub layers: Vec<BuiltLayer>,
-}
-
-/// One layer of a built image.
-#[derive(Debug, Clone)]
-pub struct BuiltLayer {
-    /// The layer.
-    pub descriptor: LayerDescriptor,
-    /// Whether this build made it.
-    pub new: bool,
-}
-
-/// Builds the images of `plan` into `store`.
-pub fn build(
-    plan: &Plan,
-    store: &Store,
-    fetcher: &Fetcher,
-    family: &FamilyFiles,
-    options: &Options,
-    events: &(dyn Fn(Event) + Send + Sync),
-    cancelled: &AtomicBool,
-) -> Result<Built, BuildError> {
-    let started = Instant::now();
-    let keys: Vec<_> = plan.steps.iter().map(|step| step.key).collect();
-    let mut known = store.results(&keys)?;
-    let layer = |ActionResult::Layer(descriptor)| descriptor;
-    let results: Vec<_> = keys.iter().map(|key| known.remove(key).map(layer)).collect();
-    let todo: Vec<_> = (0..plan.steps.len())
-        .filter(|&step| results[step].is_none())
-        .collect();
-    let mut timings = Timings {
-        lookup: started.elapsed(),
-        ..Timings::default()
-    };
-
-    let wanted = wanted(plan, &todo, store);
-    let download_bytes = wanted.iter().map(|wanted| wanted.size).sum();
-    let downloads = wanted.len();
-    events(Event::Started {
-        steps: plan.steps.len(),
-        known: plan.steps.len() - todo.len(),
-        downloads,
-        download_bytes,
-    });
-
-    let new: Vec<_> = results.iter().map(Option::is_none).collect();
-    let run = Run {
-        plan,
-        store,
-        fetcher,
-        family,
-        events,
-        cancelled,
-    };
-    let results = if todo.is_empty() {
-        results
-    } else {
-        run.steps(results, &todo, wanted, options.jobs.max(1), &mut timings)?
-    };
-
-    let started = Instant::now();
-    let mut images = Vec::with_capacity(plan.images.len());
-    for image in &plan.images {
-        let descriptors: Vec<_> = image
-            .layers
-            .iter()
-            .filter_map(|layer| results[layer.step].clone())
-            .collect();
-        let (manifest, config) = assemble::put(store, image, &descriptors)?;
-        let layers = image
-            .layers
-            .iter()
-            .zip(descriptors)
-            .map(|(layer, descriptor)| BuiltLayer {
-                descriptor,
-                new: new[layer.step],
-            })
-            .collect();
-        images.push(BuiltImage {
-            name: image.name.clone(),
-            manifest,
-            config,
-            layers,
-        });
-        events(Event::ImageFinished {
-            name: image.name.clone(),
-        });
-    }
-    timings.assemble = started.elapsed();
-    Ok(Built {
-        images,
-        timings,
-        steps_run: todo.len(),
-        downloads,
-        download_bytes,
-    })
-}
-
-/// The packages that the steps `todo` read and that are not in the store, each once.
-fn wanted(plan: &Plan, todo: &[usize], store: &Store) -> Vec<Wanted> {
-    let mut inputs: HashMap<Digest, &Input> = HashMap::new();
-    for &step in todo {
-        inputs.extend(
-            plan.steps[step]
-                .inputs
-                .iter()
-                .map(|input| (input.sha256, input)),
-        );
-    }
-    let mut wanted: Vec<_> = inputs
-        .into_values()
-        .filter(|input| !store.has_download(&input.sha256, input.size))
-        .filter_map(as_wanted)
-        .collect();
-    wanted.sort_by(|a, b| b.size.cmp(&a.size).then(a.sha256.cmp(&b.sha256)));
-    wanted
-}
-
-fn as_wanted(input: &Input) -> Option<Wanted> {
-    let (source, what) = match &input.origin {
-        Origin::Deb {
-            source,
-            suite,
-            path,
-        } => (
-            source,
-            Artifact::Deb {
-                suite: suite.clone(),
-                path: path.clone(),
-            },
-        ),
-        Origin::Wheel {
-            source,
-            project,
-            file,
-        } => (
-            source,
-            Artifact::Python {
-                project: project.clone(),
-                file: file.clone(),
-            },
-        ),
-        Origin::Family(_) => return None,
-    };
-    Some(Wanted {
-        source: source.clone(),
-        what,
-        sha256: input.sha256,
-        size: input.size,
-    })
-}
-
 /// What does not change while a build runs.
-struct Run<'a> {
-    plan: &'a Plan,
-    store: &'a Store,
-    fetcher: &'a Fetcher,
-    family: &'a FamilyFiles,
-    events: &'a (dyn Fn(Event) + Send + Sync),
-    cancelled: &'a AtomicBool,
+pub(crate) struct Run<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) store: &'a Store,
+    pub(crate) fetcher: &'a Fetcher,
+    pub(crate) family: &'a FamilyFiles,
+    pub(crate) events: &'a (dyn Fn(Event) + Send + Sync),
+    pub(crate) cancelled: &'a AtomicBool,
 }
 
 /// What changes while a build runs.
 struct State {
     /// Size of inputs and index of the steps that can run; the largest first.
-    ready: BinaryHeap<(u64, std::cmp::Reverse<usize>)>,
+    ready: BinaryHeap<(u64, Reverse<usize>)>,
     /// For each step, how many of its inputs are not there yet.
     missing: Vec<usize>,
     /// Steps that have not ended.
@@ -273,7 +72,8 @@ impl Shared {
 }
 
 impl Run<'_> {
-    fn steps(
+    /// Runs the steps `todo`, whose results are missing, and gives all results.
+    pub(crate) fn steps(
         &self,
         results: Vec<Option<LayerDescriptor>>,
         todo: &[usize],
@@ -337,13 +137,13 @@ impl Run<'_> {
         }
     }
 
-    fn priority(&self, step: usize) -> (u64, std::cmp::Reverse<usize>) {
+    fn priority(&self, step: usize) -> (u64, Reverse<usize>) {
         let size = self.plan.steps[step]
             .inputs
             .iter()
             .map(|input| input.size)
             .sum();
-        (size, std::cmp::Reverse(step))
+        (size, Reverse(step))
     }
 
     /// Downloads and makes steps ready, until all is there or something failed.
@@ -365,9 +165,9 @@ impl Run<'_> {
             });
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                events
-                    .into_iter()
-                    .for_each(|event| (self.events)(Event::Fetch(event)))
+                for event in events {
+                    (self.events)(Event::Fetch(event));
+                }
             });
             let mut left = waiting.len();
             while left > 0 {
@@ -375,15 +175,20 @@ impl Run<'_> {
                     break;
                 }
                 match received.next_within(Duration::from_millis(200)) {
-                    Some((digest, Ok(_))) => {
+                    Ok((digest, Ok(_))) => {
                         left -= 1;
                         self.arrived(shared, waiting.get(&digest).map_or(&[], Vec::as_slice));
                     }
-                    Some((_, Err(error))) => {
+                    Ok((_, Err(error))) => {
                         shared.fail(error.into());
                         break;
                     }
-                    None => {}
+                    Err(RecvTimeoutError::Timeout) => {}
+                    // Every file has a result; without one, what fetches them has died.
+                    Err(RecvTimeoutError::Disconnected) => {
+                        shared.fail(FetchError::Cancelled.into());
+                        break;
+                    }
                 }
             }
             // Dropping the receiver ends what is still under way.
@@ -449,7 +254,7 @@ impl Run<'_> {
             if interrupted || state.failure.is_some() || state.unfinished == 0 {
                 return None;
             }
-            if let Some(&(_, std::cmp::Reverse(step))) = state.ready.peek() {
+            if let Some(&(_, Reverse(step))) = state.ready.peek() {
                 let needed = memory(&self.plan.steps[step]);
                 if state.memory == 0 || state.memory + needed <= MEMORY_BUDGET {
                     state.ready.pop();
@@ -463,67 +268,5 @@ impl Run<'_> {
                 .wait_timeout(state, Duration::from_millis(200));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-
-    /// Runs one step; when its inputs have rotted in the store, fetches them again and tries once
-    /// more.
-    fn run(&self, step: &Step) -> Result<LayerDescriptor, BuildError> {
-        match self.attempt(step) {
-            Err(BuildError::Step { source, .. })
-                if source.blames_input() && self.repair(step)? =>
-            {
-                self.attempt(step)
-            }
-            result => result,
-        }
-    }
-
-    fn attempt(&self, step: &Step) -> Result<LayerDescriptor, BuildError> {
-        let family: HashMap<Digest, &str> = step
-            .inputs
-            .iter()
-            .filter_map(|input| match &input.origin {
-                Origin::Family(path) => Some((input.sha256, path.as_str())),
-                _ => None,
-            })
-            .collect();
-        let open = |digest: &Digest| match family.get(digest) {
-            Some(path) => self.family.read(path, digest),
-            None => inputs::map_download(self.store, digest),
-        };
-        let mut writer = self.store.blob_writer()?;
-        let summary = execute(&step.action, &open, &self.store.spool_dir(), &mut writer).map_err(
-            |source| BuildError::Step {
-                title: step.title.clone(),
-                source,
-            },
-        )?;
-        let descriptor = assemble::descriptor(&summary, step.action.compression);
-        writer.commit(&descriptor.digest, descriptor.size)?;
-        self.store.record(&step.key, &ActionResult::Layer(descriptor.clone()))?;
-        Ok(descriptor)
-    }
-
-    /// Fetches inputs that are no longer what was downloaded. Whether there were any.
-    fn repair(&self, step: &Step) -> Result<bool, BuildError> {
-        let rotten: Vec<_> = step
-            .inputs
-            .iter()
-            .filter(|input| !inputs::is_intact(self.store, &input.sha256))
-            .filter_map(as_wanted)
-            .collect();
-        for wanted in &rotten {
-            let what = wanted.name().to_owned();
-            (self.events)(Event::Repaired { what });
-            self.store.remove_download(&wanted.sha256)?;
-        }
-        let repaired = !rotten.is_empty();
-        let received = self
-            .fetcher
-            .download(rotten, &self.store.downloads_dir(), |_| {});
-        for (_, result) in received {
-            result?;
-        }
-        Ok(repaired)
     }
 }

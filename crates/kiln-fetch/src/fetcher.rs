@@ -285,10 +285,10 @@ pub struct Downloads {
 }
 
 impl Downloads {
-    /// The next result, if it comes within `timeout`; `None` also when all have come (count
-    /// them: every digest has one).
-    pub fn next_within(&self, timeout: Duration) -> Option<Fetched> {
-        self.results.recv_timeout(timeout).ok()
+    /// The next result, if it comes within `timeout`. `Disconnected` when all have come, or when
+    /// what fetches them has died.
+    pub fn next_within(&self, timeout: Duration) -> Result<Fetched, mpsc::RecvTimeoutError> {
+        self.results.recv_timeout(timeout)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What plans promise, on made-up families.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::collections::BTreeMap;
 
 use kiln_digest::Digest;
@@ -354,16 +356,22 @@ fn inputs_stand_in_the_order_of_the_action() {
     }
 }
 
-prop_compose! {
-    fn packages()(sizes in prop::collection::btree_map("[a-d][a-z]{0,3}", 1u64..(OWN_LAYER * 2), 0..8))
-        -> Vec<(String, u64)> { sizes.into_iter().collect() }
+/// Packages whose names start with `prefix`, so that no two components bring one name.
+fn packages(prefix: &'static str) -> impl Strategy<Value = Vec<(String, u64)>> {
+    let sizes = prop::collection::btree_map("[a-d][a-z]{0,3}", 1..OWN_LAYER * 2, 0..8);
+    sizes.prop_map(move |sizes| {
+        sizes
+            .into_iter()
+            .map(|(name, size)| (format!("{prefix}{name}"), size))
+            .collect()
+    })
 }
 
 proptest! {
     /// Whatever else the family holds: an image's keys are its own.
     #[test]
     fn another_image_changes_no_key(
-        first in packages(), second in packages(), ide in packages(), other in packages()
+        first in packages("f"), second in packages("s"), ide in packages("i"), other in packages("o")
     ) {
         let packages = BTreeMap::from([
             ("one".to_owned(), first),

@@ -119,8 +119,8 @@ impl From<Stale> for Failure {
         let details = vec![stale.to_string()];
         let hint = stale.hint();
         Self {
-            details,
             hint,
+            details,
             ..Self::new(exit::RECIPE, "the lock does not fit the family")
         }
     }

@@ -36,6 +36,10 @@ impl Output {
     }
 
     /// Writes a line of a result. A reader that has gone away (`kiln … | head`) is no error.
+    #[expect(
+        clippy::unused_self,
+        reason = "all that is written goes through an output"
+    )]
     pub(crate) fn line(&self, text: impl AsRef<str>) {
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{}", text.as_ref());

@@ -84,6 +84,11 @@ impl ControlFiles {
         Ok(Triggers::parse(self.text("triggers")?.unwrap_or_default())?)
     }
 
+    /// Whether the package declares configuration files.
+    pub(super) fn has_conffiles(&self) -> Result<bool, Fault> {
+        Ok(self.text("conffiles")?.is_some())
+    }
+
     /// The configuration files with the digests of what the package ships, deb-conffiles(5).
     pub(super) fn conffiles(&self, tree: &Tree) -> Result<Vec<Conffile>, Fault> {
         let contents = tree.contents();

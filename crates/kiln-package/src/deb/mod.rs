@@ -183,36 +183,84 @@ pub fn read_within(
     })
 }
 
+/// Reads what the dpkg database says about a package, without unpacking its files unless the
+/// package has configuration files, whose digests the database holds. Else like [`read`].
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the same shape as `read`, whose entries hold views of the archive"
+)]
+pub fn read_facts(
+    archive: Bytes,
+    file_name: &str,
+    merge: &UsrMerge,
+    spool: &Path,
+) -> Result<DebFacts, DebError> {
+    let limits = Limits::default();
+    let facts = || {
+        let head = Head::read(&archive, spool, &limits)?;
+        let tree = if head.control.has_conffiles()? {
+            head.tree(merge, spool, &limits)?
+        } else {
+            tree::Tree::build(Vec::new(), merge)?
+        };
+        head.facts(&tree)
+    };
+    facts().map_err(|fault| DebError {
+        file_name: file_name.to_owned(),
+        fault,
+    })
+}
+
 fn read_parts(
     archive: &Bytes,
     merge: &UsrMerge,
     spool: &Path,
     limits: &Limits,
 ) -> Result<DebPackage, Fault> {
-    let container = container::open(archive)?;
-    let control_tar = compression::unpack(&container.control, limits.control_bytes, spool)?;
-    let control = info::ControlFiles::read(&control_tar)?;
-    let paragraph = control.paragraph()?;
-    let identity = control::Identity::of(&paragraph)?;
-    let triggers = control.triggers()?;
-
-    let data_tar = compression::unpack(&container.data, limits.data_bytes, spool)?;
-    let members = tar::members(&data_tar, limits.members).map_err(|source| Fault::Tar {
-        member: container.data.name.clone(),
-        source,
-    })?;
-    let tree = tree::Tree::build(members, merge)?;
-
-    let facts = DebFacts {
-        name: identity.name,
-        version: identity.version,
-        architecture: identity.architecture,
-        multi_arch: identity.multi_arch,
-        control: paragraph,
-        conffiles: control.conffiles(&tree)?,
-        triggers,
-    };
-    let info = info::entries(&facts.info_name(), control, &tree)?;
+    let head = Head::read(archive, spool, limits)?;
+    let tree = head.tree(merge, spool, limits)?;
+    let facts = head.facts(&tree)?;
+    let info = info::entries(&facts.info_name(), head.control, &tree)?;
     let entries = tree.into_entries(info)?;
     Ok(DebPackage { facts, entries })
+}
+
+/// What stands before the files of a package.
+struct Head {
+    container: container::Container,
+    control: info::ControlFiles,
+}
+
+impl Head {
+    fn read(archive: &Bytes, spool: &Path, limits: &Limits) -> Result<Self, Fault> {
+        let container = container::open(archive)?;
+        let control_tar = compression::unpack(&container.control, limits.control_bytes, spool)?;
+        let control = info::ControlFiles::read(&control_tar)?;
+        Ok(Self { container, control })
+    }
+
+    /// The package's files.
+    fn tree(&self, merge: &UsrMerge, spool: &Path, limits: &Limits) -> Result<tree::Tree, Fault> {
+        let data = &self.container.data;
+        let data_tar = compression::unpack(data, limits.data_bytes, spool)?;
+        let members = tar::members(&data_tar, limits.members).map_err(|source| Fault::Tar {
+            member: data.name.clone(),
+            source,
+        })?;
+        Ok(tree::Tree::build(members, merge)?)
+    }
+
+    fn facts(&self, tree: &tree::Tree) -> Result<DebFacts, Fault> {
+        let paragraph = self.control.paragraph()?;
+        let identity = control::Identity::of(&paragraph)?;
+        Ok(DebFacts {
+            name: identity.name,
+            version: identity.version,
+            architecture: identity.architecture,
+            multi_arch: identity.multi_arch,
+            control: paragraph,
+            conffiles: self.control.conffiles(tree)?,
+            triggers: self.control.triggers()?,
+        })
+    }
 }

@@ -1,7 +1,7 @@
 //! What a package becomes.
 
 use kiln_layer::{Entry, EntryKind, EntryPath, Payload, REPRODUCIBLE_MTIME};
-use kiln_package::deb::{DebPackage, UsrMerge, unpacked_database, usr_merge_links};
+use kiln_package::deb::{DebPackage, UsrMerge, read_facts, unpacked_database, usr_merge_links};
 
 use crate::archive::{CONTROL, TIME, Tar, ar, bookworm, control, deb, gzip, package, read};
 
@@ -297,4 +297,18 @@ fn errors_read_as_sentences_with_hints() {
         .file("./x/passwd", b"");
     let error = read(package(files)).unwrap_err();
     insta::assert_snapshot!(shown(&error), @"failed to read Debian package `probe.deb`: it ships `x/passwd` below `x`, which it ships as something else than a directory");
+}
+
+#[test]
+fn facts_alone_are_the_facts_of_the_whole_package() {
+    let built = crate::built::Built::new();
+    for archive in [
+        crate::built::library(&built, "xz"),
+        crate::built::data(&built),
+    ] {
+        let bytes = bytes::Bytes::from(std::fs::read(&archive).unwrap());
+        let spool = tempfile::tempdir().unwrap();
+        let facts = read_facts(bytes, "probe.deb", &bookworm(), spool.path()).unwrap();
+        assert_eq!(facts, crate::built::read(&archive).facts);
+    }
 }

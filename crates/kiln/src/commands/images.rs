@@ -45,7 +45,7 @@ pub(crate) fn run(global: &Global, output: &Output) -> Result<(), Failure> {
             output.json(&json!({
                 "image": name, "platform": platform, "locked": in_lock,
                 "manifest": built.as_ref().map(|image| image.manifest_digest),
-                "size": built.as_ref().map(|image| image.size()),
+                "size": built.as_ref().map(kiln_oci::Image::size),
             }));
             continue;
         }

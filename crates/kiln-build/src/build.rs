@@ -1,0 +1,216 @@
+//! The build of a plan: what is known, what must be fetched and run, and the images at the end.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
+
+use kiln_digest::Digest;
+use kiln_fetch::{Artifact, Fetcher, Wanted};
+use kiln_oci::LayerDescriptor;
+use kiln_plan::{Input, Origin, Plan};
+use kiln_store::{ActionResult, Store};
+
+use crate::{assemble, error::BuildError, event::Event, inputs::FamilyFiles, schedule::Run};
+
+/// How to build.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Steps that run at once.
+    pub jobs: usize,
+}
+
+/// Where the time went. Downloading and packing overlap.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timings {
+    /// Asking the store what is known.
+    pub lookup: Duration,
+    /// Until the last download was there.
+    pub download: Duration,
+    /// From the first step's start to the last step's end.
+    pub pack: Duration,
+    /// Making configurations and manifests.
+    pub assemble: Duration,
+}
+
+/// What a build made.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The images, in the order of the plan.
+    pub images: Vec<BuiltImage>,
+    /// Where the time went.
+    pub timings: Timings,
+    /// Steps that were run, as opposed to known.
+    pub steps_run: usize,
+    /// Files downloaded.
+    pub downloads: usize,
+    /// Bytes downloaded.
+    pub download_bytes: u64,
+}
+
+/// One image of a build.
+#[derive(Debug, Clone)]
+pub struct BuiltImage {
+    /// Full name.
+    pub name: String,
+    /// Digest of the manifest.
+    pub manifest: Digest,
+    /// Digest of the configuration (Docker's image id).
+    pub config: Digest,
+    /// Its layers, bottom first.
+    pub layers: Vec<BuiltLayer>,
+}
+
+/// One layer of a built image.
+#[derive(Debug, Clone)]
+pub struct BuiltLayer {
+    /// The layer.
+    pub descriptor: LayerDescriptor,
+    /// Whether this build made it.
+    pub new: bool,
+}
+
+/// Builds the images of `plan` into `store`.
+pub fn build(
+    plan: &Plan,
+    store: &Store,
+    fetcher: &Fetcher,
+    family: &FamilyFiles,
+    options: &Options,
+    events: &(dyn Fn(Event) + Send + Sync),
+    cancelled: &AtomicBool,
+) -> Result<Built, BuildError> {
+    let started = Instant::now();
+    let keys: Vec<_> = plan.steps.iter().map(|step| step.key).collect();
+    let mut known = store.results(&keys)?;
+    let layer = |ActionResult::Layer(descriptor)| descriptor;
+    let results: Vec<_> = keys
+        .iter()
+        .map(|key| known.remove(key).map(layer))
+        .collect();
+    let todo: Vec<_> = (0..plan.steps.len())
+        .filter(|&step| results[step].is_none())
+        .collect();
+    let mut timings = Timings {
+        lookup: started.elapsed(),
+        ..Timings::default()
+    };
+
+    let wanted = wanted(plan, &todo, store);
+    let download_bytes = wanted.iter().map(|wanted| wanted.size).sum();
+    let downloads = wanted.len();
+    events(Event::Started {
+        steps: plan.steps.len(),
+        known: plan.steps.len() - todo.len(),
+        downloads,
+        download_bytes,
+    });
+
+    let new: Vec<_> = results.iter().map(Option::is_none).collect();
+    let run = Run {
+        plan,
+        store,
+        fetcher,
+        family,
+        events,
+        cancelled,
+    };
+    let results = if todo.is_empty() {
+        results
+    } else {
+        run.steps(results, &todo, wanted, options.jobs.max(1), &mut timings)?
+    };
+
+    let started = Instant::now();
+    let mut images = Vec::with_capacity(plan.images.len());
+    for image in &plan.images {
+        let descriptors: Vec<_> = image
+            .layers
+            .iter()
+            .filter_map(|layer| results[layer.step].clone())
+            .collect();
+        let (manifest, config) = assemble::put(store, image, &descriptors)?;
+        let layers = image
+            .layers
+            .iter()
+            .zip(descriptors)
+            .map(|(layer, descriptor)| BuiltLayer {
+                descriptor,
+                new: new[layer.step],
+            })
+            .collect();
+        images.push(BuiltImage {
+            name: image.name.clone(),
+            manifest,
+            config,
+            layers,
+        });
+        events(Event::ImageFinished {
+            name: image.name.clone(),
+        });
+    }
+    timings.assemble = started.elapsed();
+    Ok(Built {
+        images,
+        timings,
+        steps_run: todo.len(),
+        downloads,
+        download_bytes,
+    })
+}
+
+/// The packages that the steps `todo` read and that are not in the store, each once.
+fn wanted(plan: &Plan, todo: &[usize], store: &Store) -> Vec<Wanted> {
+    let mut inputs: HashMap<Digest, &Input> = HashMap::new();
+    for &step in todo {
+        inputs.extend(
+            plan.steps[step]
+                .inputs
+                .iter()
+                .map(|input| (input.sha256, input)),
+        );
+    }
+    let mut wanted: Vec<_> = inputs
+        .into_values()
+        .filter(|input| !store.has_download(&input.sha256, input.size))
+        .filter_map(as_wanted)
+        .collect();
+    wanted.sort_by(|a, b| b.size.cmp(&a.size).then(a.sha256.cmp(&b.sha256)));
+    wanted
+}
+
+/// How to fetch an input; none for files of the family.
+pub(crate) fn as_wanted(input: &Input) -> Option<Wanted> {
+    let (source, what) = match &input.origin {
+        Origin::Deb {
+            source,
+            suite,
+            path,
+        } => (
+            source,
+            Artifact::Deb {
+                suite: suite.clone(),
+                path: path.clone(),
+            },
+        ),
+        Origin::Wheel {
+            source,
+            project,
+            file,
+        } => (
+            source,
+            Artifact::Python {
+                project: project.clone(),
+                file: file.clone(),
+            },
+        ),
+        Origin::Family(_) => return None,
+    };
+    Some(Wanted {
+        source: source.clone(),
+        what,
+        sha256: input.sha256,
+        size: input.size,
+    })
+}
