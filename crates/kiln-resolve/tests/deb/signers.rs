@@ -15,12 +15,9 @@ pub(crate) struct Signers {
 
 impl Signers {
     pub(crate) fn new() -> Self {
-        // The agent's socket lives here: its path must be short.
+        // The socket of the agent lives here: the path must be short.
         Self {
-            home: tempfile::Builder::new()
-                .prefix("gpg")
-                .tempdir_in("/tmp")
-                .unwrap(),
+            home: tempfile::Builder::new().prefix("gpg").tempdir().unwrap(),
         }
     }
 
