@@ -81,7 +81,8 @@ impl ResolveError {
         match self {
             Self::Gone { .. } => true,
             Self::Python { cause, .. } => cause.is_network(),
-            Self::Archives { .. } | Self::Os { .. } | Self::NoLibc { .. } => false,
+            Self::Archives { cause, .. } => matches!(**cause, DebError::Fetch { .. }),
+            Self::Os { .. } | Self::NoLibc { .. } => false,
         }
     }
 }

@@ -9,7 +9,6 @@ use std::{
     process::{Command, Stdio},
 };
 
-use kiln_digest::Digest;
 use kiln_fetch::{Artifact, FetchError, Fetcher, Wanted};
 use kiln_lock::Tool;
 use kiln_recipe::{Platform, PythonVersion};
@@ -52,18 +51,6 @@ pub enum ToolError {
         /// The version.
         version: String,
     },
-    /// The source now has another file than the lock says.
-    #[error(
-        "{file} of source `{SOURCE}` is not the file that the lock names: expected {expected}, announced {announced}"
-    )]
-    Changed {
-        /// The wheel.
-        file: String,
-        /// What the lock says.
-        expected: Digest,
-        /// What the source says.
-        announced: Digest,
-    },
     /// The wheel holds no usable executable.
     #[error("{file} holds no usable `uv`: {why}")]
     Unusable {
@@ -90,23 +77,18 @@ impl ToolError {
             Self::Fetch { version, cause } => cause
                 .hint()
                 .or_else(|| Some(format!("install uv {version} so that it is on PATH"))),
-            Self::NoWheel { version }
-            | Self::Unusable {
-                why: _,
-                file: version,
-            } => Some(format!(
-                "put uv on PATH, or name another version as `uv` in kiln.toml ({version})"
-            )),
-            Self::Changed { .. } => {
-                Some("the index, or somebody between it and here, changed the file".to_owned())
-            }
+            Self::NoWheel { .. } | Self::Unusable { .. } => Some(
+                "put that version of uv on PATH, or name another one as `uv` in kiln.toml"
+                    .to_owned(),
+            ),
             Self::Disk { .. } => None,
         }
     }
 }
 
 /// Finds uv at exactly `version`. `locked` are the tools of the previous lock: a wheel that it
-/// names must still be the same. Executables are kept in `cache_dir`, wheels in `downloads_dir`.
+/// names is taken with the digest that it names, so that a changed file is an error. Executables
+/// are kept in `cache_dir`, wheels in `downloads_dir`.
 pub fn find(
     version: &str,
     locked: &[Tool],

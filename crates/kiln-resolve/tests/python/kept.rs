@@ -3,7 +3,11 @@
 
 use std::fmt::Write as _;
 
-use kiln_resolve::{Event, Options, ResolveError, python::PythonError};
+use kiln_fetch::FetchError;
+use kiln_resolve::{
+    Event, Options, ResolveError,
+    python::{PythonError, tool::ToolError},
+};
 
 use crate::{
     family::{Workshop, family, read, render, sets},
@@ -272,5 +276,35 @@ fn what_the_source_dropped_is_found_and_reported() {
         !events
             .iter()
             .any(|it| matches!(it, Event::Gone { id } if id.0.contains("alpha")))
+    );
+}
+
+#[test]
+fn a_uv_other_than_the_locked_one_is_refused() {
+    let workshop = Workshop::new();
+    offer_answer(&workshop, &[("alpha", "1.0", &[]), ("gamma", "3", &[])]);
+    let family = family("9.9.9", BUNDLES, &[("b", "runtime")]);
+    let lock = workshop.lock(&family, None, &workshop.options()).unwrap();
+
+    offer_uv(&workshop, "exit 0\n");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let options = Options {
+        upgrade: true,
+        cache_dir: elsewhere.path().join("cache"),
+        downloads_dir: elsewhere.path().join("downloads"),
+        ..workshop.options()
+    };
+    let error = workshop.lock(&family, Some(&lock), &options).unwrap_err();
+    let changed = |cause: &FetchError| cause.is_integrity();
+    assert!(
+        matches!(&error, ResolveError::Python { cause, .. } if matches!(
+            &**cause,
+            PythonError::Tool(ToolError::Fetch { cause, .. }) if changed(cause)
+        )),
+        "{error:?}"
+    );
+    assert!(
+        !elsewhere.path().join("cache").exists(),
+        "nothing of it was run"
     );
 }
