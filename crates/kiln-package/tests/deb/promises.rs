@@ -303,7 +303,7 @@ fn errors_read_as_sentences_with_hints() {
 fn facts_alone_are_the_facts_of_the_whole_package() {
     let built = crate::built::Built::new();
     for archive in [
-        crate::built::library(&built, "xz"),
+        crate::built::library(&built, "-Zxz"),
         crate::built::data(&built),
     ] {
         let bytes = bytes::Bytes::from(std::fs::read(&archive).unwrap());
