@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use kiln_digest::{Digest, Hasher};
 use kiln_recipe::{Combination, Component, Family};
 
-use crate::model::{Deb, Wheel};
+use crate::lookup::Closure;
 
 /// A canonical encoding that is hashed while it is written: each text and list with its length in
 /// front, so that no two different configurations have the same encoding.
@@ -120,22 +120,21 @@ fn component(fields: &mut Fields, component: &Component) {
     }
 }
 
-/// The digest of an image: its configuration ([`fingerprint_config`]) and its packages
-/// ([`crate::Lock::image_closure`]), in any order. Which component brings a package is not in it:
-/// an image whose packages only change places among its layers keeps its date.
-pub fn fingerprint(config: Digest, debs: &[&Deb], wheels: &[&Wheel]) -> Digest {
-    let mut fields = Fields::new("kiln image 1");
+/// The digest of an image: its configuration ([`fingerprint_config`]) and the packages of each of
+/// its sets, base first ([`crate::Lock::set_closures`]); within a set in any order. A package that
+/// moves from one component to another changes layers, and so the fingerprint.
+pub fn fingerprint(config: Digest, sets: &[Closure<'_>]) -> Digest {
+    let mut fields = Fields::new("kiln image 2");
     fields.digest(&config);
-    let debs: BTreeMap<_, _> = debs.iter().map(|deb| (&deb.id, &deb.sha256)).collect();
-    let wheels: BTreeMap<_, _> = wheels
-        .iter()
-        .map(|wheel| (&wheel.id, &wheel.sha256))
-        .collect();
-    for packages in [debs, wheels] {
-        fields.list(packages.into_iter(), |fields, (id, sha256)| {
-            fields.text(&id.0);
-            fields.digest(sha256);
-        });
-    }
+    fields.list(sets.iter(), |fields, set| {
+        let debs: BTreeMap<_, _> = set.debs.iter().map(|it| (&it.id, &it.sha256)).collect();
+        let wheels: BTreeMap<_, _> = set.wheels.iter().map(|it| (&it.id, &it.sha256)).collect();
+        for packages in [debs, wheels] {
+            fields.list(packages.into_iter(), |fields, (id, sha256)| {
+                fields.text(&id.0);
+                fields.digest(sha256);
+            });
+        }
+    });
     fields.finish()
 }

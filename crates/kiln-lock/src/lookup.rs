@@ -2,7 +2,7 @@
 
 use crate::model::{Deb, Lock, LockedImage, PackageId, Set, Wheel};
 
-/// Every package of an image, in layer order: set after set, sorted by id within a set.
+/// The packages of a set, sorted by id; or of an image, set after set in layer order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Closure<'a> {
     /// Debian packages.
@@ -36,17 +36,23 @@ impl Lock {
         self.sets.get(index)
     }
 
-    /// Every package of an image. Ids that do not exist (in a lock that was not parsed) are left
-    /// out.
+    /// The packages of each set of an image, base first. Ids that do not exist (in a lock that was
+    /// not parsed) are left out.
+    pub fn set_closures(&self, image: &LockedImage) -> Vec<Closure<'_>> {
+        let sets = image.sets.iter().filter_map(|id| self.set(id));
+        sets.map(|set| Closure {
+            debs: set.debs.iter().filter_map(|id| self.deb(id)).collect(),
+            wheels: set.wheels.iter().filter_map(|id| self.wheel(id)).collect(),
+        })
+        .collect()
+    }
+
+    /// Every package of an image, set after set.
     pub fn image_closure(&self, image: &LockedImage) -> Closure<'_> {
         let mut closure = Closure::default();
-        for set in image.sets.iter().filter_map(|id| self.set(id)) {
-            closure
-                .debs
-                .extend(set.debs.iter().filter_map(|id| self.deb(id)));
-            closure
-                .wheels
-                .extend(set.wheels.iter().filter_map(|id| self.wheel(id)));
+        for set in self.set_closures(image) {
+            closure.debs.extend(set.debs);
+            closure.wheels.extend(set.wheels);
         }
         closure
     }

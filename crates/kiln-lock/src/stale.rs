@@ -274,9 +274,8 @@ fn compare_images(
                 });
                 continue;
             };
-            let closure = lock.image_closure(old);
             let config = fingerprint_config(family, image);
-            let now = fingerprint(config, &closure.debs, &closure.wheels);
+            let now = fingerprint(config, &lock.set_closures(old));
             if now != old.fingerprint && !explained(image) {
                 let what = "its configuration changed: environment, files, command, port, labels, \
                             user, or what the family says about itself"

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use kiln_digest::Digest;
 use kiln_lock::{
-    Deb, LOCK_VERSION, Lock, LockedImage, PackageId, Set, Wheel, check, diff, diff::PackageKind,
-    fingerprint, fingerprint_config, requests,
+    Closure, Deb, LOCK_VERSION, Lock, LockedImage, PackageId, Set, Wheel, check, diff,
+    diff::PackageKind, fingerprint, fingerprint_config, requests,
 };
 use kiln_recipe::{ComponentId, ComponentKind, Family, FamilyFiles, Platform};
 
@@ -140,8 +140,10 @@ fn lock_of(family: &Family, deb: Deb, wheels: Vec<Wheel>, date: &str) -> Lock {
         date: date.to_owned(),
         fingerprint: fingerprint(
             fingerprint_config(family, image),
-            &[&deb],
-            &wheels.iter().collect::<Vec<_>>(),
+            &[Closure {
+                debs: vec![&deb],
+                wheels: wheels.iter().collect(),
+            }],
         ),
         sets: vec![set.id.clone()],
     });
@@ -238,7 +240,7 @@ fn a_change_that_changes_no_image_leaves_the_lock_fitting() {
 }
 
 #[test]
-fn the_fingerprint_depends_on_every_package_and_not_on_their_order() {
+fn the_fingerprint_depends_on_every_package_and_its_set_and_not_on_their_order() {
     let (a, b) = (wheel("a"), wheel("b"));
     let config = Digest::of(b"config");
     let other = Wheel {
@@ -246,16 +248,29 @@ fn the_fingerprint_depends_on_every_package_and_not_on_their_order() {
         ..a.clone()
     };
     let one = deb("1");
+    let of = |config, sets: &[(Vec<&Deb>, Vec<&Wheel>)]| {
+        let closures: Vec<_> = sets
+            .iter()
+            .map(|(debs, wheels)| Closure {
+                debs: debs.clone(),
+                wheels: wheels.clone(),
+            })
+            .collect();
+        fingerprint(config, &closures)
+    };
+    let none = || (vec![], vec![]);
     let fingerprints = [
-        fingerprint(config, &[], &[&a, &b]),
-        fingerprint(config, &[], &[&a]),
-        fingerprint(config, &[], &[&other, &b]),
-        fingerprint(config, &[&one], &[&a, &b]),
-        fingerprint(Digest::of(b"other"), &[], &[&a, &b]),
+        of(config, &[(vec![], vec![&a, &b])]),
+        of(config, &[(vec![], vec![&a])]),
+        of(config, &[(vec![], vec![&other, &b])]),
+        of(config, &[(vec![&one], vec![&a, &b])]),
+        of(config, &[(vec![], vec![&a]), (vec![], vec![&b])]),
+        of(config, &[(vec![], vec![&a, &b]), none()]),
+        of(Digest::of(b"other"), &[(vec![], vec![&a, &b])]),
     ];
     let distinct: std::collections::BTreeSet<_> = fingerprints.iter().collect();
     assert_eq!(distinct.len(), fingerprints.len());
-    assert_eq!(fingerprint(config, &[], &[&b, &a]), fingerprints[0]);
+    assert_eq!(of(config, &[(vec![], vec![&b, &a])]), fingerprints[0]);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_fetch::Fetcher;
-use kiln_lock::{Deb, DebIndex, LOCK_VERSION, Lock, LockedImage, PackageId, Set, Tool, Wheel};
+use kiln_lock::{
+    Closure, Deb, DebIndex, LOCK_VERSION, Lock, LockedImage, PackageId, Set, Tool, Wheel,
+};
 use kiln_recipe::{Family, ImageName};
 use rayon::prelude::*;
 
@@ -239,18 +241,16 @@ fn images(
 }
 
 fn fingerprint(family: &Family, image: &ImagePath, solved: &Solved) -> kiln_digest::Digest {
-    let debs: Vec<&Deb> = image
+    let sets: Vec<_> = image
         .nodes
         .iter()
-        .flat_map(|node| &solved.debs[*node])
-        .collect();
-    let wheels: Vec<&Wheel> = image
-        .nodes
-        .iter()
-        .flat_map(|node| &solved.wheels[*node])
+        .map(|&node| Closure {
+            debs: solved.debs[node].iter().collect(),
+            wheels: solved.wheels[node].iter().collect(),
+        })
         .collect();
     let config = kiln_lock::fingerprint_config(family, image.combination);
-    kiln_lock::fingerprint(config, &debs, &wheels)
+    kiln_lock::fingerprint(config, &sets)
 }
 
 fn name(family: &Family, image: &ImagePath, tree: &Tree, date: &str) -> String {
