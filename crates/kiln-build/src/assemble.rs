@@ -1,8 +1,7 @@
 //! Layers and configuration → an image in the store.
 
-use kiln_digest::Digest;
 use kiln_layer::LayerSummary;
-use kiln_oci::{ImageSpec, LayerDescriptor, LayerInfo, LayerMediaType, Platform};
+use kiln_oci::{ImageError, ImageSpec, LayerDescriptor, LayerInfo, LayerMediaType, Platform};
 use kiln_plan::{Compression, ImagePlan};
 use kiln_store::Store;
 
@@ -22,16 +21,27 @@ pub(crate) fn descriptor(summary: &LayerSummary, compression: Compression) -> La
     }
 }
 
-/// Writes configuration and manifest of `image` into the store and names it there. Gives the
-/// digests of the manifest and of the configuration.
-pub(crate) fn put(
-    store: &Store,
+/// Configuration and manifest of `image`.
+pub(crate) fn image(
     image: &ImagePlan,
     layers: &[LayerDescriptor],
-) -> Result<(Digest, Digest), BuildError> {
-    let made = kiln_oci::image(&spec(image, layers))?;
-    store.put_image(&image.name, &made)?;
-    Ok((made.manifest_digest, made.config_digest))
+) -> Result<kiln_oci::Image, ImageError> {
+    kiln_oci::image(&spec(image, layers))
+}
+
+/// Writes configurations and manifests into the store and gives them the name: to the image
+/// itself, or to an index of the images for several platforms.
+pub(crate) fn put(store: &Store, name: &str, images: &[kiln_oci::Image]) -> Result<(), BuildError> {
+    if let [image] = images {
+        store.put_image(name, image)?;
+        return Ok(());
+    }
+    for image in images {
+        store.put_documents(image)?;
+    }
+    let index = kiln_oci::image_index(&images.iter().collect::<Vec<_>>())?;
+    store.put_index(name, &index)?;
+    Ok(())
 }
 
 fn spec(image: &ImagePlan, layers: &[LayerDescriptor]) -> ImageSpec {

@@ -1,15 +1,16 @@
 //! The build of a plan: what is known, what must be fetched and run, and the images at the end.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::atomic::AtomicBool,
     time::{Duration, Instant},
 };
 
 use kiln_digest::Digest;
 use kiln_fetch::{Artifact, Fetcher, Wanted};
-use kiln_oci::LayerDescriptor;
+use kiln_oci::{Image, LayerDescriptor};
 use kiln_plan::{Input, Origin, Plan};
+use kiln_recipe::Platform;
 use kiln_store::{ActionResult, Store};
 
 use crate::{assemble, error::BuildError, event::Event, inputs::FamilyFiles, schedule::Run};
@@ -52,8 +53,10 @@ pub struct Built {
 /// One image of a build.
 #[derive(Debug, Clone)]
 pub struct BuiltImage {
-    /// Full name.
+    /// Full name; images that differ in their platform alone share it.
     pub name: String,
+    /// Platform.
+    pub platform: Platform,
     /// Digest of the manifest.
     pub manifest: Digest,
     /// Digest of the configuration (Docker's image id).
@@ -124,13 +127,14 @@ pub fn build(
 
     let started = Instant::now();
     let mut images = Vec::with_capacity(plan.images.len());
+    let mut named = BTreeMap::<&str, Vec<Image>>::new();
     for image in &plan.images {
         let descriptors: Vec<_> = image
             .layers
             .iter()
             .filter_map(|layer| results[layer.step].clone())
             .collect();
-        let (manifest, config) = assemble::put(store, image, &descriptors)?;
+        let made = assemble::image(image, &descriptors)?;
         let layers = image
             .layers
             .iter()
@@ -142,12 +146,17 @@ pub fn build(
             .collect();
         images.push(BuiltImage {
             name: image.name.clone(),
-            manifest,
-            config,
+            platform: image.platform,
+            manifest: made.manifest_digest,
+            config: made.config_digest,
             layers,
         });
+        named.entry(&image.name).or_default().push(made);
+    }
+    for (name, images) in named {
+        assemble::put(store, name, &images)?;
         events(Event::ImageFinished {
-            name: image.name.clone(),
+            name: name.to_owned(),
         });
     }
     timings.assemble = started.elapsed();

@@ -18,6 +18,13 @@ impl Store {
     /// store already; manifest and config are written here.
     pub fn put_image(&self, name: &str, image: &Image) -> Result<(), StoreError> {
         check_name(name).map_err(StoreError::Name)?;
+        self.put_documents(image)?;
+        self.set_name(name, &image.descriptor())
+    }
+
+    /// Writes manifest and config of an image that an index will name. Its layers are in the
+    /// store already.
+    pub fn put_documents(&self, image: &Image) -> Result<(), StoreError> {
         for layer in &image.layers {
             if !self.has_blob(&layer.digest, layer.size) {
                 return Err(StoreError::MissingBlob(layer.digest));
@@ -25,7 +32,7 @@ impl Store {
         }
         self.put_blob(&image.config_bytes)?;
         self.put_blob(&image.manifest_bytes)?;
-        self.set_name(name, &image.descriptor())
+        Ok(())
     }
 
     /// Gives the index this name. Its images are in the store already.
@@ -77,24 +84,45 @@ impl Store {
         Ok(found)
     }
 
-    /// Reads the image with this name, verifying manifest and config.
+    /// Reads the image with this name, verifying manifest and config. A name of several platforms
+    /// is an error: see [`Store::images_of`].
     pub fn image(&self, name: &str) -> Result<Option<Image>, StoreError> {
-        let Some(manifest) = self.find(name)? else {
-            return Ok(None);
-        };
-        if manifest.kind == ManifestKind::Index {
-            return Err(StoreError::SeveralPlatforms(name.to_owned()));
+        match self.find(name)? {
+            None => Ok(None),
+            Some(manifest) if manifest.kind == ManifestKind::Index => {
+                Err(StoreError::SeveralPlatforms(name.to_owned()))
+            }
+            Some(manifest) => self.read_image(name, &manifest.digest).map(Some),
         }
+    }
+
+    /// Reads all images with this name, one for each platform and in the order of platforms,
+    /// verifying manifests and configs. None if nothing has the name.
+    pub fn images_of(&self, name: &str) -> Result<Vec<Image>, StoreError> {
+        let Some(manifest) = self.find(name)? else {
+            return Ok(Vec::new());
+        };
+        if manifest.kind == ManifestKind::Image {
+            return Ok(vec![self.read_image(name, &manifest.digest)?]);
+        }
+        let index = self.read_document(&manifest.digest)?;
+        let children = kiln_oci::children(manifest.kind.media_type(), &index)
+            .map_err(|source| StoreError::damaged(self.blob_path(&manifest.digest), source))?;
+        children
+            .iter()
+            .map(|child| self.read_image(name, &child.digest))
+            .collect()
+    }
+
+    fn read_image(&self, name: &str, manifest: &Digest) -> Result<Image, StoreError> {
         let failed = |source| StoreError::Image {
             name: name.to_owned(),
             source,
         };
-        let manifest_bytes = self.read_document(&manifest.digest)?;
+        let manifest_bytes = self.read_document(manifest)?;
         let (config, _) = Image::config_of(&manifest_bytes).map_err(failed)?;
         let config_bytes = self.read_document(&config)?;
-        Image::read(manifest_bytes, config_bytes)
-            .map(Some)
-            .map_err(failed)
+        Image::read(manifest_bytes, config_bytes).map_err(failed)
     }
 
     /// Reads a small blob and verifies it.

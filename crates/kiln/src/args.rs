@@ -147,11 +147,21 @@ pub(crate) enum Compression {
     Zstd,
 }
 
+/// Which image of a name that has several.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(crate) struct PlatformOption {
+    /// The platform, where the image is built for several [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<kiln_recipe::Platform>,
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Inspect {
     /// The image: a full name or any unambiguous part of one
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) platform: PlatformOption,
     /// Print the manifest or the configuration as it is, byte for byte
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) raw: Option<Raw>,
@@ -171,6 +181,8 @@ pub(crate) struct Export {
     /// The image: a full name or any unambiguous part of one
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) platform: PlatformOption,
     /// Where to write; `-` is standard output (archives only)
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
@@ -198,6 +210,8 @@ pub(crate) struct Load {
     /// Images: a full name, any unambiguous part of one, or a glob
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<String>,
+    #[command(flatten)]
+    pub(crate) platform: PlatformOption,
 }
 
 /// Engines that kiln can hand an image to.

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::support::{ignore_wait, image_of, layer, write_image, write_layer};
+use crate::support::{ignore_wait, image_for, image_of, layer, write_image, write_layer};
 use kiln_digest::Digest;
 use kiln_oci::image_index;
 use kiln_store::{ActionResult, GcOptions, RemovedKind, Store, StoreError, Wrong};
@@ -165,6 +165,30 @@ fn names_point_to_images_until_they_are_removed() {
     assert!(!store.remove("one").unwrap());
     assert_eq!(store.image("one").unwrap(), None);
     assert_eq!(store.find("two").unwrap(), Some(two.descriptor()));
+}
+
+#[test]
+fn a_name_gives_one_image_for_each_platform() {
+    let (_directory, store) = new();
+    let amd64 = write_image(&store, "one", b"amd64").unwrap();
+    assert_eq!(
+        store.images_of("one").unwrap(),
+        std::slice::from_ref(&amd64)
+    );
+    let arm64 = image_for("arm64", &[write_layer(&store, b"arm64").unwrap()]);
+    let index = image_index(&[&arm64, &amd64]).unwrap();
+    assert!(matches!(
+        store.put_index("one", &index),
+        Err(StoreError::MissingBlob(digest)) if digest == arm64.manifest_digest
+    ));
+    store.put_documents(&arm64).unwrap();
+    store.put_index("one", &index).unwrap();
+    assert_eq!(store.images_of("one").unwrap(), [amd64, arm64]);
+    assert!(matches!(
+        store.image("one"),
+        Err(StoreError::SeveralPlatforms(_))
+    ));
+    assert!(store.images_of("two").unwrap().is_empty());
 }
 
 #[test]

@@ -36,6 +36,10 @@ pub(crate) fn write_layer(store: &Store, noise: &[u8]) -> Result<LayerDescriptor
 }
 
 pub(crate) fn image_of(layers: &[LayerDescriptor]) -> Image {
+    image_for("amd64", layers)
+}
+
+pub(crate) fn image_for(architecture: &str, layers: &[LayerDescriptor]) -> Image {
     let info = |descriptor: &LayerDescriptor| LayerInfo {
         descriptor: descriptor.clone(),
         created_by: "kiln pack".into(),
@@ -44,7 +48,7 @@ pub(crate) fn image_of(layers: &[LayerDescriptor]) -> Image {
     image(&ImageSpec {
         platform: Platform {
             os: "linux".into(),
-            architecture: "amd64".into(),
+            architecture: architecture.into(),
         },
         created: "2026-01-31T00:00:00Z".into(),
         env: vec!["LANG=C.UTF-8".into()],

@@ -59,7 +59,9 @@ pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), 
     }
     if !output.is_json() {
         output.note(times(&built, started.elapsed().as_secs_f64()));
-        if let [image] = built.images.as_slice() {
+        if let [image, others @ ..] = built.images.as_slice()
+            && others.iter().all(|other| other.name == image.name)
+        {
             next(&project, image, output);
         }
     }
@@ -76,6 +78,7 @@ fn summary(image: &BuiltImage, output: &Output) {
     let new: Vec<_> = image.layers.iter().filter(|layer| layer.new).collect();
     let new_bytes = new.iter().map(|layer| layer.descriptor.size).sum();
     output.line(&image.name);
+    output.line(format!("  platform  {}", image.platform));
     output.line(format!("  manifest  {}", image.manifest));
     output.line(format!(
         "  size      {} compressed, {} unpacked",
@@ -146,7 +149,8 @@ fn as_json(image: &BuiltImage) -> serde_json::Value {
         })
         .collect();
     json!({
-        "event": "built", "image": image.name, "manifest": image.manifest,
+        "event": "built", "image": image.name, "platform": image.platform,
+        "manifest": image.manifest,
         "config": image.config, "layers": layers,
     })
 }

@@ -10,7 +10,7 @@ use kiln_recipe::Candidate;
 use kiln_store::Store;
 
 use crate::{
-    args::{Export, ExportFormat, Global},
+    args::{Export, ExportFormat, Global, PlatformOption},
     error::Failure,
     exit,
     output::Output,
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) fn run(args: &Export, global: &Global, output: &Output) -> Result<(), Failure> {
     let store = project::store(global)?;
     let name = one(&store, global, &args.image)?;
-    let image = image(&store, &name)?;
+    let image = image(&store, &name, args.platform)?;
     if args.format == ExportFormat::OciDir {
         kiln_oci::write_oci_directory(&image, &name, &store.blob_opener(), &args.path)?;
     } else if args.path == Path::new("-") {
@@ -66,10 +66,39 @@ fn archive(
     Ok(())
 }
 
-/// The image with this name, which `names` has found in the store.
-pub(crate) fn image(store: &Store, name: &str) -> Result<Image, Failure> {
-    let gone = || Failure::new(exit::USAGE, format!("`{name}` is no longer in the store"));
-    store.image(name)?.ok_or_else(gone)
+/// The image with this name, which `names` has found in the store: the one for the platform that
+/// was asked for, else the only one, else the one for this machine.
+pub(crate) fn image(store: &Store, name: &str, option: PlatformOption) -> Result<Image, Failure> {
+    let mut images = store.images_of(name)?;
+    let platforms: Vec<_> = images.iter().map(|it| it.platform.to_string()).collect();
+    let wanted = match option.platform {
+        Some(platform) => platform.to_string(),
+        None if images.len() == 1 => platforms[0].clone(),
+        None => host_platform(),
+    };
+    match platforms.iter().position(|platform| *platform == wanted) {
+        Some(position) => Ok(images.swap_remove(position)),
+        None if images.is_empty() => Err(Failure::new(
+            exit::USAGE,
+            format!("`{name}` is no longer in the store"),
+        )),
+        None => Err(
+            Failure::new(exit::USAGE, format!("`{name}` is not built for {wanted}")).hint(format!(
+                "it is built for {}: choose with `--platform`",
+                platforms.join(" and ")
+            )),
+        ),
+    }
+}
+
+/// This machine's platform, as OCI names it.
+fn host_platform() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("linux/{architecture}")
 }
 
 /// The names of the images of the store that the selectors mean.

@@ -15,8 +15,8 @@ pub(crate) fn run(global: &Global, output: &Output) -> Result<(), Failure> {
     let store = project::store(global)?;
     let mut stored = BTreeMap::new();
     for entry in store.images()? {
-        if let Some(image) = store.image(&entry.name)? {
-            stored.insert(entry.name, image);
+        for image in store.images_of(&entry.name)? {
+            stored.insert((entry.name.clone(), image.platform.to_string()), image);
         }
     }
     // Outside a family the store's images are all there is to list.
@@ -30,17 +30,18 @@ pub(crate) fn run(global: &Global, output: &Output) -> Result<(), Failure> {
     };
     let mut rows = Vec::new();
     for image in locked {
-        let built = stored.remove(&image.name);
-        rows.push((image.name, Some(image.platform.to_string()), built));
+        let key = (image.name, image.platform.to_string());
+        let built = stored.remove(&key);
+        rows.push((key.0, key.1, true, built));
     }
     rows.extend(
         stored
             .into_iter()
-            .map(|(name, image)| (name, None, Some(image))),
+            .map(|((name, platform), image)| (name, platform, false, Some(image))),
     );
+    let one_platform = rows.windows(2).all(|pair| pair[0].1 == pair[1].1);
     let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
-    for (name, platform, built) in rows {
-        let in_lock = platform.is_some();
+    for (name, platform, in_lock, built) in rows {
         if output.is_json() {
             output.json(&json!({
                 "image": name, "platform": platform, "locked": in_lock,
@@ -62,7 +63,12 @@ pub(crate) fn run(global: &Global, output: &Output) -> Result<(), Failure> {
         } else {
             "  (not in this family's lock)"
         };
-        output.line(format!("{name:width$}  {state}{note}"));
+        let platform = if one_platform {
+            String::new()
+        } else {
+            format!("  {platform}")
+        };
+        output.line(format!("{name:width$}{platform}  {state}{note}"));
     }
     Ok(())
 }

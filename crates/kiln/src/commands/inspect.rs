@@ -14,7 +14,7 @@ use crate::{
 pub(crate) fn run(args: &Inspect, global: &Global, output: &Output) -> Result<(), Failure> {
     let store = project::store(global)?;
     let name = export::one(&store, global, &args.image)?;
-    let image = export::image(&store, &name)?;
+    let image = export::image(&store, &name, args.platform)?;
     let raw = match args.raw {
         Some(Raw::Manifest) => Some(&image.manifest_bytes),
         Some(Raw::Config) => Some(&image.config_bytes),
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Inspect, global: &Global, output: &Output) -> Result<()
     })?;
     if output.is_json() {
         output.json(&json!({
-            "image": name, "manifest": image.manifest_digest, "config_digest": image.config_digest,
+            "image": name, "platform": image.platform.to_string(), "manifest": image.manifest_digest, "config_digest": image.config_digest,
             "layers": image.layers, "config": config,
         }));
         return Ok(());

@@ -5,6 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use kiln_oci::Image;
 use kiln_store::Store;
 
 use crate::{
@@ -24,6 +25,7 @@ pub(crate) fn run(args: &Load, global: &Global, output: &Output) -> Result<(), F
     };
     for name in export::names(&store, global, &args.images)? {
         let reference = export::reference(global, &name);
+        let image = export::image(&store, &name, args.platform)?;
         let mut child = Command::new(engine)
             .arg("load")
             .stdin(Stdio::piped())
@@ -40,7 +42,7 @@ pub(crate) fn run(args: &Load, global: &Global, output: &Output) -> Result<(), F
                 ))
             })?;
         let written = child.stdin.take().map_or(Ok(()), |stdin| {
-            docker_archive(&store, &name, &reference, stdin)
+            docker_archive(&store, &image, &reference, stdin)
         });
         let finished = child
             .wait_with_output()
@@ -63,14 +65,13 @@ pub(crate) fn run(args: &Load, global: &Global, output: &Output) -> Result<(), F
 
 fn docker_archive(
     store: &Store,
-    name: &str,
+    image: &Image,
     reference: &str,
     out: impl Write,
 ) -> Result<(), Failure> {
-    let image = export::image(store, name)?;
     let mut out = BufWriter::with_capacity(1 << 20, out);
     kiln_oci::write_docker_archive(
-        &image,
+        image,
         &[reference.to_owned()],
         &store.blob_opener(),
         &mut out,
