@@ -148,44 +148,41 @@ fn as_json(event: &Event) -> Option<serde_json::Value> {
 /// A total for downloads, a total for steps, and a line for each running step.
 pub(crate) struct Terminal {
     bars: MultiProgress,
-    downloads: ProgressBar,
-    steps: ProgressBar,
-    running: Mutex<Running>,
+    shown: Mutex<Shown>,
 }
 
+/// What is on the screen now. The totals come with the first event that says how much there is.
 #[derive(Default)]
-struct Running {
-    steps: HashMap<usize, ProgressBar>,
+struct Shown {
+    downloads: Option<ProgressBar>,
+    packed: Option<ProgressBar>,
+    running: HashMap<usize, ProgressBar>,
     downloaded: HashMap<kiln_digest::Digest, u64>,
 }
 
 impl Terminal {
     fn new() -> Self {
-        let bars = MultiProgress::new();
-        let style = |template: &str| {
-            ProgressStyle::with_template(template)
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("=> ")
-        };
-        let downloads = bars.add(ProgressBar::hidden());
-        downloads.set_style(style(
-            "downloading [{bar:30}] {decimal_bytes}/{decimal_total_bytes} \
-             {decimal_bytes_per_sec}, {eta} left",
-        ));
-        let steps = bars.add(ProgressBar::hidden());
-        steps.set_style(style(
-            "packing     [{bar:30}] {pos}/{len} layers, {elapsed}",
-        ));
         Self {
-            bars,
-            downloads,
-            steps,
-            running: Mutex::default(),
+            bars: MultiProgress::new(),
+            shown: Mutex::default(),
         }
     }
 
+    /// A total of `length`, unless there is nothing to count.
+    fn total(&self, length: u64, template: &str) -> Option<ProgressBar> {
+        if length == 0 {
+            return None;
+        }
+        let style = ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> ");
+        let bar = self.bars.add(ProgressBar::new(length).with_style(style));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Some(bar)
+    }
+
     fn event(&self, event: &Event) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Started {
                 steps,
@@ -193,26 +190,23 @@ impl Terminal {
                 download_bytes,
                 ..
             } => {
-                let todo = steps - known;
-                if *download_bytes > 0 {
-                    self.downloads.set_length(*download_bytes);
-                    self.bars
-                        .set_draw_target(indicatif::ProgressDrawTarget::stderr());
-                }
-                self.steps.set_length(todo as u64);
-                if todo > 0 {
-                    self.steps.enable_steady_tick(Duration::from_millis(200));
-                }
+                shown.downloads = self.total(
+                    *download_bytes,
+                    "downloading [{bar:30}] {decimal_bytes}/{decimal_total_bytes} \
+                     {decimal_bytes_per_sec}, {eta} left",
+                );
+                shown.packed = self.total(
+                    (steps - known) as u64,
+                    "packing     [{bar:30}] {pos}/{len} layers, {elapsed}",
+                );
             }
             Event::Fetch(kiln_fetch::Event::Progress { digest, bytes }) => {
-                running.downloaded.insert(*digest, *bytes);
-                self.downloads
-                    .set_position(running.downloaded.values().sum());
+                shown.downloaded.insert(*digest, *bytes);
+                shown.show_downloads();
             }
             Event::Fetch(kiln_fetch::Event::Finished { digest, size, .. }) => {
-                running.downloaded.insert(*digest, *size);
-                self.downloads
-                    .set_position(running.downloaded.values().sum());
+                shown.downloaded.insert(*digest, *size);
+                shown.show_downloads();
             }
             Event::Fetch(kiln_fetch::Event::Retried {
                 name, why, wait, ..
@@ -223,17 +217,20 @@ impl Terminal {
                     .println(format!("retrying {name} in {wait:.1} s: {why}"));
             }
             Event::StepStarted { step, title } => {
-                let bar = self.bars.add(ProgressBar::new_spinner());
-                bar.set_message(title.clone());
+                let bar = self
+                    .bars
+                    .add(ProgressBar::new_spinner().with_message(title.clone()));
                 bar.enable_steady_tick(Duration::from_millis(100));
-                running.steps.insert(*step, bar);
+                shown.running.insert(*step, bar);
             }
             Event::StepFinished { step, .. } => {
-                if let Some(bar) = running.steps.remove(step) {
+                if let Some(bar) = shown.running.remove(step) {
                     bar.finish_and_clear();
                     self.bars.remove(&bar);
                 }
-                self.steps.inc(1);
+                if let Some(packed) = &shown.packed {
+                    packed.inc(1);
+                }
             }
             Event::Repaired { what } => {
                 let _ = self.bars.println(format!(
@@ -241,6 +238,14 @@ impl Terminal {
                 ));
             }
             _ => {}
+        }
+    }
+}
+
+impl Shown {
+    fn show_downloads(&self) {
+        if let Some(downloads) = &self.downloads {
+            downloads.set_position(self.downloaded.values().sum());
         }
     }
 }
