@@ -15,8 +15,20 @@ use crate::{
     project::{self, Project},
 };
 
+/// Threads that unpack archives side by side. More would hold more memory than a build may: the
+/// dictionary of an xz decoder takes up to 64 MiB.
+const UNPACKERS: usize = 4;
+
 pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), Failure> {
     let started = Instant::now();
+    let jobs = args.jobs.map_or_else(
+        || available_parallelism().map_or(1, std::num::NonZero::get),
+        usize::from,
+    );
+    // Fails only when there is a pool already, and nothing has made one yet.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs.min(UNPACKERS))
+        .build_global();
     let project = Project::open(global)?;
     let store = project::store(global)?;
     let fetcher = project.fetcher(global)?;
@@ -32,10 +44,6 @@ pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), 
         plan::compression(args.layers.compression),
     )?;
     let reporter = Reporter::new(output);
-    let jobs = args.jobs.map_or_else(
-        || available_parallelism().map_or(1, std::num::NonZero::get),
-        usize::from,
-    );
     let built = kiln_build::build(
         &plan,
         &store,
