@@ -8,6 +8,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod project;
+mod whole_file;
 
 use std::process::ExitCode;
 

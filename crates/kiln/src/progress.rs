@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kiln_build::Event;
 use serde_json::json;
 
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, count};
 
 /// Receives the events of a build.
 pub(crate) enum Reporter<'a> {
@@ -69,8 +69,9 @@ fn plain(output: &Output, event: &Event) {
         } => {
             let todo = steps - known;
             output.note(format!(
-                "{steps} layers: {known} known, {todo} to build; {downloads} files to download \
-                 ({})",
+                "{}: {known} known, {todo} to build; {} to download ({})",
+                count(*steps, "layer"),
+                count(*downloads, "file"),
                 bytes(*download_bytes)
             ));
         }

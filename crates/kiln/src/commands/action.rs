@@ -7,7 +7,7 @@ use kiln_digest::Digest;
 use kiln_plan::Action;
 use serde_json::json;
 
-use crate::{args::ActionCommand, error::Failure, exit, output::Output};
+use crate::{args::ActionCommand, error::Failure, exit, output::Output, whole_file};
 
 /// No action that kiln makes comes near this.
 const LARGEST_ACTION: u64 = 64 << 20;
@@ -36,19 +36,9 @@ pub(crate) fn run(args: &ActionCommand, output: &Output) -> Result<(), Failure> 
             "its content has another digest",
         ))
     };
-    let writing = || format!("writing `{}`", layer.display());
-    let parent = layer
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let directory = parent.unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory)
-        .map_err(|error| Failure::io(&writing(), &error))?;
-    let summary = kiln_build::execute(&action, &open, directory, &mut file)?;
-    file.as_file()
-        .sync_all()
-        .map_err(|error| Failure::io(&writing(), &error))?;
-    file.persist(layer)
-        .map_err(|error| Failure::io(&writing(), &error.error))?;
+    let summary = whole_file::write(layer, |file, directory| {
+        Ok(kiln_build::execute(&action, &open, directory, file)?)
+    })?;
     output.json(&json!({
         "key": action.key(), "digest": summary.digest, "size": summary.size,
         "diff_id": summary.diff_id, "unpacked_size": summary.unpacked_size,

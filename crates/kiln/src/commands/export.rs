@@ -15,6 +15,7 @@ use crate::{
     exit,
     output::Output,
     project::{self, Project},
+    whole_file,
 };
 
 pub(crate) fn run(args: &Export, global: &Global, output: &Output) -> Result<(), Failure> {
@@ -30,20 +31,9 @@ pub(crate) fn run(args: &Export, global: &Global, output: &Output) -> Result<(),
             .map_err(|error| Failure::io("writing to standard output", &error))?;
         return Ok(());
     } else {
-        let writing = || format!("writing `{}`", args.path.display());
-        let parent = args
-            .path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        let directory = parent.unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(directory)
-            .map_err(|error| Failure::io(&writing(), &error))?;
-        archive(args.format, &store, &image, &name, global, &mut file)?;
-        file.as_file()
-            .sync_all()
-            .map_err(|error| Failure::io(&writing(), &error))?;
-        file.persist(&args.path)
-            .map_err(|error| Failure::io(&writing(), &error.error))?;
+        whole_file::write(&args.path, |file, _| {
+            archive(args.format, &store, &image, &name, global, file)
+        })?;
     }
     output.note(format!("wrote {name} to `{}`", args.path.display()));
     Ok(())

@@ -1,6 +1,6 @@
 //! `kiln lock`: choosing and pinning every byte.
 
-use std::{io::Write, path::Path, time::Instant};
+use std::{io::Write, time::Instant};
 
 use kiln_fetch::Fetcher;
 use kiln_lock::Lock;
@@ -14,6 +14,7 @@ use crate::{
     exit,
     output::{Output, count},
     project::{self, Project},
+    whole_file,
 };
 
 pub(crate) fn run(args: &args::Lock, global: &Global, output: &Output) -> Result<(), Failure> {
@@ -97,10 +98,14 @@ fn update(
     let text = lock.render();
     let path = project.lock_path();
     let old = std::fs::read_to_string(&path).unwrap_or_default();
-    if text != old {
-        write(&path, &text)?;
+    let changed = text != old;
+    if changed {
+        whole_file::write(&path, |file, _| {
+            file.write_all(text.as_bytes())
+                .map_err(|error| Failure::io(&format!("writing `{}`", path.display()), &error))
+        })?;
     }
-    report(previous.as_ref(), &lock, started, output);
+    report(previous.as_ref(), &lock, changed, started, output);
     Ok(())
 }
 
@@ -128,30 +133,7 @@ fn say(event: &Event) -> Option<String> {
     }
 }
 
-/// Replaces the lock in one step.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed =
-        |error: &std::io::Error| Failure::io(&format!("writing `{}`", path.display()), error);
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".kiln.lock.")
-        .permissions(permissions())
-        .tempfile_in(directory)
-        .map_err(|error| failed(&error))?;
-    file.write_all(text.as_bytes())
-        .map_err(|error| failed(&error))?;
-    file.as_file().sync_all().map_err(|error| failed(&error))?;
-    file.persist(path).map_err(|error| failed(&error.error))?;
-    Ok(())
-}
-
-/// Readable by all but for the umask, as any file that is committed.
-fn permissions() -> std::fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::Permissions::from_mode(0o666)
-}
-
-fn report(previous: Option<&Lock>, lock: &Lock, started: Instant, output: &Output) {
+fn report(previous: Option<&Lock>, lock: &Lock, changed: bool, started: Instant, output: &Output) {
     let diff = previous
         .map(|previous| kiln_lock::diff(previous, lock))
         .unwrap_or_default();
@@ -188,7 +170,11 @@ fn report(previous: Option<&Lock>, lock: &Lock, started: Instant, output: &Outpu
         output.line(format!("removed image {name}"));
     }
     if previous.is_some() && diff.is_empty() {
-        output.line("nothing changed");
+        output.line(if changed {
+            "no package and no date changed; what else the family says is locked"
+        } else {
+            "nothing changed"
+        });
     }
     output.note(format!(
         "locked {}: {}, {} in {:.1} s",
