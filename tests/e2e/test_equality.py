@@ -1,0 +1,361 @@
+"""What kiln packs equals what the tools that people trust unpack and install.
+
+Every difference that may occur is in a list below, with its reason. A difference that is not in
+the list fails the test; so does an item of the list that no longer occurs. docs/equality.md holds
+the same lists for readers.
+"""
+
+import csv
+import fnmatch
+import functools
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tomllib
+import unittest
+
+import harness
+import trees
+
+IMAGES = ["jupyter-datascience-d12", "jupyter-datascience-d13"]
+
+# What kiln's Python tree does not share with `python -m venv` and `pip install`.
+PYTHON_DIFFERENCES = {
+    "only pip: */REQUESTED": "the files of a package must not depend on who asked for it",
+    "record: */REQUESTED": "there is no such file",
+    "content: */INSTALLER": "it names the installer, which is `kiln`",
+    "record: */INSTALLER": "hash and size of another content",
+    "only pip: bin/Activate.ps1": "no PowerShell in the images",
+    "only pip: .gitignore": "`venv` of Python 3.13 writes one that says `*`: tools that obey it "
+    "would ignore all that users keep below",
+    "content: bin/activate*": "kiln's own scripts, which set what those of `venv` set and do not "
+    "change with Python",
+    "mode: bin/activate*": "`venv` copies the mode of its template; kiln gives every file the "
+    "mode of the user policy",
+    "content: pyvenv.cfg": "Python's version as `X.Y`: a bug-fix release of Python changes no layer",
+    "only kiln: bin/start-notebook.sh": "a file of the family, from the IDE",
+    "only kiln: src": "the user's home, from the family",
+}
+
+# What kiln's layers of Debian packages do not share with the unpacked packages.
+DEBIAN_DIFFERENCES = {
+    "only kiln: var/lib/dpkg/info/*": "dpkg's notes on each package, which dpkg itself would write "
+    "when it unpacks",
+}
+
+# What an engine puts into a container of its own.
+OF_DOCKER = re.compile(
+    r"|\.dockerenv|dev(/.*)?|proc|sys|etc/(hosts|hostname|resolv\.conf|mtab)", re.ASCII
+)
+
+ASPECTS = ["mode", "uid", "gid", "content", "target", "links"]
+REPRODUCIBLE_MTIME = 315532800  # 1980-01-01T00:00:00Z
+USER, GROUP = 1001, 0
+PREFIX = "opt/app-root"
+USR_MERGED = {
+    "jupyter-datascience-d12": ["bin", "sbin", "lib", "lib32", "lib64", "libx32"],
+    "jupyter-datascience-d13": ["bin", "sbin", "lib", "lib64"],
+}
+
+
+def sh(*command, **options):
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, **options)
+
+
+@functools.cache
+def place():
+    """Where everything of this module is unpacked."""
+    path = harness.scratch("equality")
+    path.chmod(0o755)
+    return path
+
+
+def tearDownModule():
+    shutil.rmtree(place())
+
+
+@functools.cache
+def kiln():
+    """kiln with the shared store, in which both images are built."""
+    shared = harness.built()
+    for image in IMAGES:
+        shared.build(image)
+    return shared
+
+
+@functools.cache
+def layers(image):
+    """The layers of an image, bottom first: the blob and what was done to make it."""
+    *steps, total = [line for line in kiln().json("plan", image) if "step" in line or "image" in line]
+    actions = {step["step"]: step["action"]["kind"] for step in steps}
+    blobs = [blob for blob, _ in kiln().layers(image)]
+    return list(zip(blobs, [actions[step] for step in total["layers"]], strict=True))
+
+
+@functools.cache
+def whole(image):
+    """The tree of all layers of an image, as GNU tar unpacks them."""
+    unpacked = trees.Unpacked(place() / f"{image}.whole")
+    unpacked.unpack(*[blob for blob, _ in layers(image)])
+    return unpacked.listing()
+
+
+@functools.cache
+def system(image):
+    """A directory with the files of Debian packages only, and its tree."""
+    unpacked = trees.Unpacked(place() / f"{image}.system")
+    unpacked.unpack(*[blob for blob, action in layers(image) if "pack-debs" in action])
+    return unpacked.path, unpacked.listing()
+
+
+@functools.cache
+def packages(image):
+    """The locked wheels and Debian packages of an image."""
+    lock = tomllib.loads((kiln().family / "kiln.lock").read_text())
+    name = kiln().json("inspect", image)[0]["image"]
+    wanted = next(it for it in lock["image"] if it["name"] == name)["sets"]
+    sets = [it for it in lock["set"] if it["id"] in wanted]
+    chosen = {
+        kind: {package for it in sets for package in it.get(f"{kind}s", [])}
+        for kind in ["wheel", "deb"]
+    }
+    return {
+        kind: [package for package in lock[kind] if package["id"] in ids]
+        for kind, ids in chosen.items()
+    }
+
+
+def download(package):
+    return kiln().store / "downloads/sha256" / package["sha256"].removeprefix("sha256:")
+
+
+def installed_by_pip(image):
+    """The directory of an environment that the image's own Python makes with `venv` and pip, at
+    the place where kiln puts its own, below the image's own operating system."""
+    root, _ = system(image)
+    wheels, environment = place() / f"{image}.wheels", place() / f"{image}.pip"
+    for directory in [wheels, environment, root / "dev", root / "proc", root / PREFIX, root / "mnt"]:
+        directory.mkdir(exist_ok=True, parents=True)
+    locked = packages(image)["wheel"]
+    for wheel in locked:
+        os.link(download(wheel), wheels / wheel["file"])
+    # As pip takes it from an index, but that the index is a directory.
+    (wheels / "requirements.txt").write_text(
+        "".join(f"{wheel['name']}=={wheel['version']}\n" for wheel in locked)
+    )
+    python = pathlib.Path(os.readlink(root / "usr/bin/python3")).name
+    pip = next(wheel["file"] for wheel in locked if wheel["name"] == "pip")
+    install = (
+        f"umask 002; /usr/bin/{python} -m venv --without-pip /{PREFIX} && "
+        f"exec /{PREFIX}/bin/{python} /mnt/{pip}/pip install --quiet --no-deps --no-compile "
+        "--no-cache-dir --no-index --find-links /mnt --requirement /mnt/requirements.txt"
+    )
+    inside = (
+        'mount --rbind /dev "$1/dev"; mount -t proc proc "$1/proc"; '
+        f'mount --bind "$2" "$1/mnt"; mount --bind "$3" "$1/{PREFIX}"; '
+        'exec chroot "$1" /usr/bin/env -i PATH=/usr/bin HOME=/tmp LC_ALL=C.UTF-8 '
+        'PYTHONDONTWRITEBYTECODE=1 PIP_ROOT_USER_ACTION=ignore PIP_CONFIG_FILE=/dev/null '
+        'PIP_DISABLE_PIP_VERSION_CHECK=1 /bin/sh -c "$4"'
+    )
+    namespaces = ["--mount", "--pid", "--fork"]
+    if os.geteuid() != 0:
+        namespaces += ["--user", "--map-root-user"]
+    arguments = [root, wheels, environment, install]
+    sh("unshare", *namespaces, "sh", "-euc", inside, "sh", *arguments)
+    return environment
+
+
+def compare(theirs, ours, names, aspects):
+    """How two trees differ, as lines `aspect: path`."""
+    their_name, our_name = names
+    for path in sorted(theirs.keys() | ours.keys()):
+        if path not in ours:
+            yield f"only {their_name}: {path}"
+        elif path not in theirs:
+            yield f"only {our_name}: {path}"
+        else:
+            for aspect in theirs[path].differences(ours[path], aspects):
+                yield f"{aspect}: {path}"
+
+
+def record_rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    return {row[0]: row for row in rows}, len(rows)
+
+
+class Equality(unittest.TestCase):
+    maxDiff = None
+
+    def check(self, differences, allowed):
+        """Every difference is allowed and every allowed one occurs."""
+        used = set()
+        surprises = []
+        for difference in differences:
+            matching = [it for it in allowed if fnmatch.fnmatchcase(difference, it)]
+            used.update(matching)
+            if not matching:
+                surprises.append(difference)
+        self.assertFalse(surprises[:50], f"{len(surprises)} differences are not written down")
+        self.assertFalse(allowed.keys() - used, "these are no differences any more")
+
+
+class Python(Equality):
+    def test_the_python_tree_is_what_venv_and_pip_make(self):
+        differences = []
+        for image in IMAGES:
+            theirs = installed_by_pip(image)
+            ours = trees.below(whole(image), PREFIX)
+            found = compare(
+                trees.below(trees.of_directory(theirs.parent), theirs.name),
+                ours,
+                ["pip", "kiln"],
+                ["mode", "content", "target", "links"],
+            )
+            for difference in found:
+                aspect, path = difference.split(": ", 1)
+                if aspect == "content" and path.endswith(".dist-info/RECORD"):
+                    differences += self.differences_of_records(image, theirs, path)
+                else:
+                    differences.append(difference)
+        self.check(differences, PYTHON_DIFFERENCES)
+
+    def differences_of_records(self, image, environment, path):
+        theirs, count_of_theirs = record_rows(environment / path)
+        ours, count_of_ours = record_rows(place() / f"{image}.whole" / PREFIX / path)
+        self.assertEqual((count_of_theirs, count_of_ours), (len(theirs), len(ours)), path)
+        return [
+            f"record: {file}"
+            for file in sorted(theirs.keys() | ours.keys())
+            if theirs.get(file) != ours.get(file)
+        ]
+
+    def test_the_python_tree_belongs_to_the_user_and_has_one_time(self):
+        for image in IMAGES:
+            tree = whole(image)
+            mine = {path: node for path, node in tree.items() if f"{path}/".startswith(f"{PREFIX}/")}
+            self.assertGreater(len(mine), 10_000)
+            wrong = [
+                path
+                for path, node in mine.items()
+                if (node.uid, node.gid, node.mtime) != (USER, GROUP, REPRODUCIBLE_MTIME)
+            ]
+            self.assertFalse(wrong[:50])
+
+
+class Debian(Equality):
+    def test_the_system_tree_is_what_dpkg_deb_unpacks(self):
+        differences = []
+        for image in IMAGES:
+            unpacked = trees.Unpacked(place() / f"{image}.debs")
+            for name in USR_MERGED[image]:
+                (unpacked.path / "usr" / name).mkdir(parents=True, mode=0o755)
+                (unpacked.path / name).symlink_to(f"usr/{name}")
+            archives = [download(package) for package in packages(image)["deb"]]
+            self.assertGreater(len(archives), 100)
+            unpacked.unpack_debs(archives)
+            theirs, (_, ours) = unpacked.listing(), system(image)
+            for tree in [theirs, ours]:
+                del tree[""]
+            differences += compare(theirs, ours, ["dpkg", "kiln"], ASPECTS)
+            # Where merge links come from decides on their time, and nothing looks at it.
+            files = [path for path, node in theirs.items() if node.type == "file"]
+            links = [path for path, node in theirs.items() if node.type == "symlink" and "/" in path]
+            differences += [
+                f"mtime: {path}"
+                for path in files + links
+                if path in ours and theirs[path].mtime != ours[path].mtime
+            ]
+            directories = [node for node in ours.values() if node.type == "directory"]
+            self.assertEqual({node.mtime for node in directories}, {REPRODUCIBLE_MTIME})
+            self.assertTrue(any(node.links for node in ours.values()), "hard links were compared")
+        self.check(differences, DEBIAN_DIFFERENCES)
+
+
+class Documents(unittest.TestCase):
+    def test_the_written_lists_are_these(self):
+        text = (harness.ROOT / "docs/equality.md").read_text()
+        rows = re.findall(r"^\| `([a-z ]+: [^`]+)` \| (.+) \|$", text, re.MULTILINE)
+        self.assertEqual(rows, [*PYTHON_DIFFERENCES.items(), *DEBIAN_DIFFERENCES.items()])
+
+
+class Tools(Equality):
+    """Other readers of images see the tree that GNU tar sees."""
+
+    def test_gzip_finds_every_layer_sound(self):
+        for image in IMAGES:
+            for blob, _ in layers(image):
+                with open(blob, "rb") as layer:
+                    sh("gzip", "--test", stdin=layer)
+
+    def test_no_layer_hides_what_a_lower_one_holds(self):
+        for image in IMAGES:
+            hiding = [path for path in whole(image) if path.rpartition("/")[2].startswith(".wh.")]
+            self.assertFalse(hiding)
+
+    def test_skopeo_copies_to_a_docker_archive(self):
+        for image in IMAGES:
+            name = kiln().json("inspect", image)[0]["image"]
+            archive = place() / f"{image}.docker.tar"
+            sh("skopeo", "copy", f"oci:{kiln().store}:{name}", f"docker-archive:{archive}")
+            archive.unlink()
+
+    def test_umoci_unpacks_the_same_tree(self):
+        rootless = [] if os.geteuid() == 0 else ["--rootless"]
+        aspects = ["mode", "content", "target", "links"] + ([] if rootless else ["uid", "gid"])
+        image = IMAGES[0]
+        layout, root = place() / "layout", place() / "umoci"
+        kiln().run("export", "--format", "oci-dir", image, layout)
+        name = kiln().json("inspect", image)[0]["image"]
+        sh("umoci", "raw", "unpack", *rootless, "--image", f"{layout}:{name}", root)
+        theirs, ours = trees.of_directory(root), dict(whole(image))
+        for tree in [theirs, ours]:
+            del tree[""]
+        self.assertEqual(list(compare(theirs, ours, ["umoci", "kiln"], aspects))[:50], [])
+        shutil.rmtree(root)
+        bundle = place() / "bundle"
+        sh("umoci", "unpack", *rootless, "--image", f"{layout}:{name}", bundle)
+        self.assertTrue((bundle / "config.json").exists())
+        shutil.rmtree(bundle)
+
+    def test_docker_exports_the_same_tree(self):
+        for image in IMAGES:
+            with self.subTest(image):
+                reference = self.loaded(image)
+                container = sh("docker", "create", reference).stdout.decode().strip()
+                self.addCleanup(sh, "docker", "rm", container)
+                export = subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE)
+                theirs = trees.of_tar(export.stdout)
+                self.assertEqual(export.wait(), 0)
+                ours = dict(whole(image))
+                # Docker's own files have changed the times of these.
+                changed = {"dev", "etc", ""}
+                times = [
+                    f"mtime: {path}"
+                    for path, node in theirs.items()
+                    if path in ours
+                    and path not in changed
+                    and node.mtime != ours[path].mtime
+                    and not OF_DOCKER.fullmatch(path)
+                ]
+                found = times + [
+                    difference
+                    for difference in compare(theirs, ours, ["docker", "kiln"], ASPECTS)
+                    if not OF_DOCKER.fullmatch(difference.split(": ", 1)[1])
+                ]
+                self.assertEqual(found[:50], [])
+
+    def loaded(self, image):
+        """The name of the image in Docker; it is removed in the end unless it was there before."""
+        before = sh("docker", "images", "--quiet", "--no-trunc").stdout.split()
+        kiln().run("load", "docker", image)
+        config = kiln().json("inspect", image)[0]["config_digest"]
+        if config.encode() not in before:
+            self.addCleanup(sh, "docker", "rmi", config)
+        return config
+
+
+if __name__ == "__main__":
+    unittest.main()

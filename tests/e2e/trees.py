@@ -1,0 +1,163 @@
+"""File trees as data: what a directory or a tar stream holds, path by path.
+
+Also a program: `trees.py DIRECTORY` prints a listing as JSON. So it can run under fakeroot, which
+remembers the owners of what a plain user unpacked.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+import tarfile
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """What stands at a path. `links` are all names of a file that has several."""
+
+    type: str
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    content: str = ""
+    target: str = ""
+    links: tuple[str, ...] = ()
+
+    def differences(self, other, aspects):
+        """The aspects in which the two are not equal."""
+        if self.type != other.type:
+            return ["type"]
+        return [name for name in aspects if getattr(self, name) != getattr(other, name)]
+
+
+def of_directory(root):
+    """The tree below a directory: path → Node. The directory itself is the empty path."""
+    nodes, names = {}, collections.defaultdict(list)
+    pending = [""]
+    while pending:
+        path = pending.pop()
+        full = os.path.join(root, path)
+        status = os.lstat(full)
+        if stat.S_ISDIR(status.st_mode):
+            pending += [os.path.join(path, name) for name in os.listdir(full)]
+        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+            names[status.st_dev, status.st_ino].append(path)
+        nodes[path] = _node_of_file(full, status)
+    return _with_links(nodes, names.values())
+
+
+def _node_of_file(path, status):
+    content, target = "", ""
+    if stat.S_ISREG(status.st_mode):
+        with open(path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        type = "file"
+    elif stat.S_ISLNK(status.st_mode):
+        type, target = "symlink", os.readlink(path)
+    else:
+        type = "directory" if stat.S_ISDIR(status.st_mode) else "special"
+    mode = stat.S_IMODE(status.st_mode)
+    mtime = int(status.st_mtime)
+    return Node(type, mode, status.st_uid, status.st_gid, mtime, content, target)
+
+
+def of_tar(stream):
+    """The tree of an uncompressed tar stream."""
+    nodes, names = {}, collections.defaultdict(list)
+    types = {tarfile.DIRTYPE: "directory", tarfile.SYMTYPE: "symlink", tarfile.REGTYPE: "file"}
+    with tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as tar:
+        for member in tar:
+            path = member.name.strip("/").removeprefix("./")
+            if member.islnk():
+                first = member.linkname.strip("/").removeprefix("./")
+                names[first] = names[first] or [first]
+                names[first].append(path)
+                nodes[path] = nodes[first]
+                continue
+            content = ""
+            if member.isreg():
+                content = hashlib.file_digest(tar.extractfile(member), "sha256").hexdigest()
+            nodes[path] = Node(
+                types.get(member.type, "special"),
+                member.mode & 0o7777,  # Docker adds the type
+                member.uid,
+                member.gid,
+                int(member.mtime),
+                content,
+                member.linkname if member.issym() else "",
+            )
+    return _with_links(nodes, names.values())
+
+
+def _with_links(nodes, groups):
+    for group in groups:
+        # Names outside the tree do not count.
+        if len(group) > 1:
+            links = tuple(sorted(group))
+            nodes.update((path, dataclasses.replace(nodes[path], links=links)) for path in group)
+    return nodes
+
+
+def below(nodes, directory):
+    """The part of a tree below a directory, with paths from there."""
+    prefix = directory.strip("/") + "/"
+    return {
+        path.removeprefix(prefix): dataclasses.replace(
+            node, links=tuple(link.removeprefix(prefix) for link in node.links)
+        )
+        for path, node in nodes.items()
+        if path.startswith(prefix)
+    }
+
+
+class Unpacked:
+    """A directory into which archives are unpacked with owners, by root or under fakeroot."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.path.mkdir(parents=True)
+        self.path.chmod(0o755)
+        database = self.path.with_name(self.path.name + ".owners")
+        database.touch()
+        self.as_root = [] if os.geteuid() == 0 else ["fakeroot", "-i", database, "-s", database]
+
+    def run(self, *command, **options):
+        return subprocess.run(
+            list(map(str, [*self.as_root, *command])), check=True, capture_output=True, **options
+        )
+
+    def unpack(self, *layers):
+        """Unpacks compressed layers one upon the other with GNU tar. In sorted archives `a-b` stands
+        between `a` and `a/c`; tar would think `a` complete and lose its time when `a/c` comes."""
+        script = (
+            'root=$1; shift; for layer; do tar -xpf "$layer" --numeric-owner '
+            '--delay-directory-restore -C "$root"; done'
+        )
+        self.run("sh", "-euc", script, "sh", self.path, *layers)
+
+    def unpack_debs(self, archives):
+        """Unpacks the files of Debian packages as `dpkg-deb -x` does, but that links to
+        directories are followed, as dpkg itself does when it installs."""
+        script = (
+            'root=$1; shift; for deb; do dpkg-deb --fsys-tarfile "$deb" | '
+            'tar -xpf - --numeric-owner --keep-directory-symlink -C "$root"; done'
+        )
+        self.run("bash", "-euo", "pipefail", "-c", script, "sh", self.path, *archives)
+
+    def listing(self):
+        done = self.run(sys.executable, __file__, self.path)
+        return {
+            path: Node(**{**fields, "links": tuple(fields["links"])})
+            for path, fields in json.loads(done.stdout).items()
+        }
+
+
+if __name__ == "__main__":
+    tree = of_directory(sys.argv[1])
+    json.dump({path: dataclasses.asdict(node) for path, node in tree.items()}, sys.stdout)
