@@ -2,7 +2,7 @@
 //!
 //! A *release* ([`release`]) is the signed `InRelease` of one suite: it names, by SHA-256, the
 //! `Packages` index of each component and architecture. The packages of all archives of a base
-//! make one [`Index`], from which [`solve`] chooses. [`load()`] fetches; everything else is pure.
+//! make one [`Index`], from which [`solve()`] chooses. [`load()`] fetches; everything else is pure.
 //!
 //! Trust goes one way: a keyring (a file of the family) verifies `InRelease`, whose signed text
 //! alone is read; its digests verify the indexes; their digests go into the lock. Nothing here
