@@ -1,7 +1,7 @@
 //! Requests: which client, which login, which failures are worth another try.
 
 use std::{
-    error::Error as _,
+    error::Error,
     fs,
     hash::{BuildHasher, RandomState},
     path::Path,
@@ -391,18 +391,22 @@ fn tls(extra: Option<&Path>) -> Result<rustls::ClientConfig, FetchError> {
     Ok(config)
 }
 
-/// An error of the client and its causes in one line, without any address.
+/// An error of the client in one line, without any address: what failed, and the innermost cause.
+/// Those between say the same in the words of each library.
 fn words(error: reqwest::Error) -> String {
+    let what = if error.is_connect() {
+        "cannot connect"
+    } else if error.is_body() || error.is_decode() {
+        "the connection broke off"
+    } else if error.is_redirect() {
+        "it cannot be followed"
+    } else {
+        "the request failed"
+    };
     let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
+    let mut innermost: &dyn Error = &error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
     }
-    text
+    format!("{what}: {innermost}")
 }

@@ -83,8 +83,8 @@ impl MergeError {
                 second,
                 ..
             } => Some(format!(
-                "leave one of the two out, or let the recipe say whether `{first}` or `{second}` \
-                 wins `{path}`"
+                "leave one of the two out, or say which wins (`{first}` or `{second}`) in the \
+                 family file that brings them: `[winners]` with `\"/{path}\" = \"{first}\"`"
             )),
             Self::NotADirectory { .. } => Some("leave one of the two packages out".to_owned()),
             Self::HardlinkTarget { .. } => None,

@@ -33,7 +33,7 @@ pub enum ArchiveError {
     },
     /// Copying failed: the output cannot be written, or a layer is corrupt
     /// ([`io::ErrorKind::InvalidData`]).
-    #[error("cannot write `{what}`")]
+    #[error("{}", not_written(what, source))]
     Write {
         /// The file in the archive or directory.
         what: String,
@@ -47,6 +47,13 @@ pub enum ArchiveError {
     /// The name or the directory's index is unusable.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+}
+
+fn not_written(what: &str, why: &io::Error) -> String {
+    match why.kind() {
+        io::ErrorKind::InvalidData => format!("`{what}` is damaged"),
+        _ => format!("cannot write `{what}`"),
+    }
 }
 
 impl ArchiveError {

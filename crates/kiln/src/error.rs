@@ -1,6 +1,6 @@
 //! What went wrong, for people and for scripts. The one place that gives exit codes to errors.
 
-use std::{error::Error, path::Path};
+use std::{error::Error, io::ErrorKind, path::Path};
 
 use kiln_build::{BuildError, ExecuteError};
 use kiln_fetch::FetchError;
@@ -183,11 +183,24 @@ impl From<ExecuteError> for Failure {
 
 fn execute_code(error: &ExecuteError) -> u8 {
     match error {
+        _ if is_full(error) => exit::STORAGE,
         ExecuteError::Format(_) | ExecuteError::Path(_) => exit::USAGE,
         ExecuteError::Merge(_) => exit::RECIPE,
         ExecuteError::Layer(LayerError::Write(_)) => exit::STORAGE,
         _ => exit::INTEGRITY,
     }
+}
+
+/// Whether a full disk is at the bottom of it.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| {
+            matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+            )
+        })
 }
 
 impl From<BuildError> for Failure {
@@ -201,7 +214,16 @@ impl From<BuildError> for Failure {
             BuildError::Interrupted => exit::INTERRUPTED,
             _ => exit::INTERNAL,
         };
-        Self::of(code, &error, error.hint())
+        let hint = if is_full(&error) {
+            Some(
+                "the disk of the store is full: free some space (`kiln store gc`), or set \
+                 KILN_HOME to a directory on another one; what is finished is kept"
+                    .to_owned(),
+            )
+        } else {
+            error.hint()
+        };
+        Self::of(code, &error, hint)
     }
 }
 
@@ -211,7 +233,11 @@ impl From<ResolveError> for Failure {
         let mut next = error.source();
         let mut fetch = None;
         while let Some(cause) = next {
-            fetch = fetch.or(cause.downcast_ref::<FetchError>());
+            // A boxed cause is a type of its own.
+            let boxed = || cause.downcast_ref::<Box<FetchError>>().map(AsRef::as_ref);
+            fetch = fetch
+                .or_else(|| cause.downcast_ref::<FetchError>())
+                .or_else(boxed);
             next = cause.source();
         }
         let code = match (&error, fetch) {

@@ -238,7 +238,7 @@ fn redirects_are_followed_up_to_a_bound() {
     assert_eq!(server.requests().len(), 11);
     insta::assert_snapshot!(rendered(&error, server.port()), @r"
     error: a.deb could not be fetched from source `debian`: http://127.0.0.1:PORT/pool/a.deb
-      because: error following redirect: too many redirects
+      because: it cannot be followed: too many redirects
     hint: the server is set up wrongly: use another mirror
     ");
 }
@@ -468,7 +468,7 @@ fn an_unreachable_server_is_said_plainly() {
     );
     insta::assert_snapshot!(rendered(&error.unwrap_err(), port), @r"
     error: a.deb could not be fetched from source `debian`: http://127.0.0.1:PORT/pool/a.deb
-      because: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
+      because: cannot connect: Connection refused (os error 111)
     hint: check the network and the proxy settings (`HTTPS_PROXY`, `NO_PROXY`); what was fetched is kept, and the next run goes on from there
     ");
 }

@@ -12,6 +12,7 @@ use super::{
     index::{ArchiveName, Index},
     packages::{self, ArchiveNumber, Package, PackagesError},
     release::{Expected, PackagesFile, Release, ReleaseError},
+    signature::SignatureError,
 };
 
 /// The largest `InRelease` that is read (Debian's have some 150 KiB).
@@ -89,6 +90,7 @@ impl DebError {
             Self::Release { cause, keyring, .. } => {
                 let hint = cause.hint()?;
                 Some(match **cause {
+                    ReleaseError::Signature(SignatureError::Form { .. }) => hint,
                     ReleaseError::Signature(_) => format!("{hint} (`{keyring}`)"),
                     _ => hint,
                 })

@@ -147,7 +147,10 @@ impl SignatureError {
             Self::Keyring { .. } => {
                 Some("export the archive's keys with `gpg --export`, armored or not".to_owned())
             }
-            Self::Form { .. } | Self::Refused { .. } => None,
+            Self::Refused { .. } => Some(
+                "use another mirror; if all are refused, the keyring may be out of date".to_owned(),
+            ),
+            Self::Form { .. } => Some("use another mirror".to_owned()),
         }
     }
 }
