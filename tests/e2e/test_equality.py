@@ -326,9 +326,10 @@ class Tools(Equality):
                 reference = self.loaded(image)
                 container = sh("docker", "create", reference).stdout.decode().strip()
                 self.addCleanup(sh, "docker", "rm", container)
-                export = subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE)
-                theirs = trees.of_tar(export.stdout)
-                self.assertEqual(export.wait(), 0)
+                export = ["docker", "export", container]
+                with subprocess.Popen(export, stdout=subprocess.PIPE) as exporting:
+                    theirs = trees.of_tar(exporting.stdout)
+                    self.assertEqual(exporting.wait(), 0)
                 ours = dict(whole(image))
                 # Docker's own files have changed the times of these.
                 changed = {"dev", "etc", ""}
