@@ -373,11 +373,12 @@ class Storage(Faults):
         place = harness.scratch("disk")
         kiln = " ".join(map(str, [harness.KILN, "--family", bad.family]))
         script = f"""
-            mount -t tmpfs -o size=8m full {place}
+            mount -t tmpfs -o size=64m full {place}
+            head -c 56M /dev/zero >{place}/ballast
             {kiln} --store {place}/store build {World.IMAGE}
             code=$?
             {kiln} --store {place}/store store verify >&2 || exit 99
-            mount -o remount,size=64m {place}
+            rm {place}/ballast
             {kiln} --store {place}/store --output json build {World.IMAGE} || exit 98
             exit $code
         """
