@@ -317,6 +317,23 @@ class Packages(Faults):
         clashing.run("lock")
         clashing.build()
 
+    def test_wheels_of_different_layers_with_one_path_are_both_named(self):
+        def change(mirror, _):
+            mirror.wheel("gamma", members=[("alpha/data", b"other")])
+
+        clashing = World("across", change)
+        said = self.assert_fails(
+            clashing, ["build", "lab-plain"], RECIPE, "alpha/data", "plain: 2 wheels", "`gamma`"
+        )
+        # What is known by now must be found out from the outlines of the layers alone.
+        clashing.build()
+        self.assert_fails(clashing, ["build", "lab-plain"], RECIPE, "`gamma`")
+        winner = re.search(r"`\[winners\]` with `(.*)`", said).group(1)
+        with open(clashing.family / "ides/lab/ide.toml", "a") as ide:
+            ide.write(f"\n[winners]\n{winner}\n")
+        clashing.run("lock")
+        clashing.run("build", "lab-plain")
+
     def test_a_wheel_cannot_leave_its_tree(self):
         for path in ["../../evil", "/etc/evil", "beta-1.0.data/scripts/../../../evil"]:
 

@@ -44,7 +44,11 @@ fn run(directory: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut wheels = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.path().extension().is_some_and(|extension| extension == "whl") {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "whl")
+        {
             wheels.push((entry.metadata()?.len(), entry.path()));
         }
     }
@@ -124,7 +128,10 @@ fn wheel(path: &std::path::Path) -> Result<(u64, u64), Box<dyn std::error::Error
     Ok((packed, unpacked))
 }
 
-#[expect(unsafe_code, reason = "memory map of a file that nobody writes during a benchmark")]
+#[expect(
+    unsafe_code,
+    reason = "memory map of a file that nobody writes during a benchmark"
+)]
 fn map(path: &std::path::Path) -> std::io::Result<Bytes> {
     // SAFETY: see the reason above.
     let map = unsafe { Mmap::map(&File::open(path)?)? };

@@ -13,7 +13,9 @@ use kiln_plan::{Input, Origin, Plan};
 use kiln_recipe::Platform;
 use kiln_store::{ActionResult, Store};
 
-use crate::{assemble, error::BuildError, event::Event, inputs::FamilyFiles, schedule::Run};
+use crate::{
+    assemble, error::BuildError, event::Event, inputs::FamilyFiles, outline, schedule::Run,
+};
 
 /// How to build.
 #[derive(Debug, Clone)]
@@ -135,6 +137,10 @@ pub fn build(
             .filter_map(|layer| results[layer.step].clone())
             .collect();
         let made = assemble::image(image, &descriptors)?;
+        // A manifest is written only after this check, so one that is there has passed it.
+        if !store.has_blob(&made.manifest_digest, made.manifest_bytes.len() as u64) {
+            outline::check(plan, image, &descriptors, store)?;
+        }
         let layers = image
             .layers
             .iter()

@@ -34,6 +34,25 @@ pub enum BuildError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Packages of different layers ship one path with different content.
+    #[error("`{lower}` and `{upper}` both ship `{path}`, with different content")]
+    Conflict {
+        /// The path, absolute.
+        path: String,
+        /// The package below, or its layer.
+        lower: String,
+        /// The package above, or its layer.
+        upper: String,
+    },
+    /// A layer of the store cannot be read.
+    #[error("reading layer {digest}")]
+    Layer {
+        /// The layer.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: kiln_layer::ReadError,
+    },
     /// The image cannot be described.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -50,6 +69,14 @@ impl BuildError {
             Self::Step { source, .. } => source.hint(),
             Self::FamilyFile { .. } => Some("run `kiln lock`".into()),
             Self::Store(error) => error.hint(),
+            Self::Conflict { path, upper, .. } => Some(format!(
+                "drop one of the two; or, if the upper one is to win, say so in `[winners]` with \
+                 `\"{path}\" = \"{upper}\"`"
+            )),
+            Self::Layer { .. } => Some(
+                "`kiln store verify` drops what is damaged, and the next build makes it again"
+                    .into(),
+            ),
             Self::Image(_) => None,
             Self::Interrupted => {
                 Some("run it again: finished layers and downloads are kept".into())

@@ -97,10 +97,33 @@ pub fn execute<W: Write + Send>(
     spool: &Path,
     out: W,
 ) -> Result<LayerSummary, ExecuteError> {
+    let entries = entries(action, open, spool)?;
+    write(action, &entries, out)
+}
+
+/// Writes the layer of `entries`, as `action` wants it compressed.
+pub(crate) fn write<W: Write + Send>(
+    action: &Action,
+    entries: &[Entry],
+    out: W,
+) -> Result<LayerSummary, ExecuteError> {
+    let compression = match action.compression {
+        Compression::Gzip => kiln_layer::Compression::Gzip,
+        Compression::Zstd => kiln_layer::Compression::Zstd,
+    };
+    Ok(write_layer(entries, compression, out)?)
+}
+
+/// What the layer of `action` consists of.
+pub(crate) fn entries(
+    action: &Action,
+    open: &OpenInput<'_>,
+    spool: &Path,
+) -> Result<Vec<Entry>, ExecuteError> {
     if action.format != ACTION_FORMAT {
         return Err(ExecuteError::Format(action.format));
     }
-    let entries = match &action.kind {
+    Ok(match &action.kind {
         Kind::PackDebs(pack) => {
             let usr_merge = UsrMerge(pack.usr_merge.clone());
             let packages = each_deb(&pack.debs, open, |bytes, file| {
@@ -185,12 +208,7 @@ pub fn execute<W: Write + Send>(
                 &parents(&files.placement)?,
             )?
         }
-    };
-    let compression = match action.compression {
-        Compression::Gzip => kiln_layer::Compression::Gzip,
-        Compression::Zstd => kiln_layer::Compression::Zstd,
-    };
-    Ok(write_layer(&entries, compression, out)?)
+    })
 }
 
 fn read(archive: &Archive, open: &OpenInput<'_>) -> Result<Bytes, ExecuteError> {

@@ -29,6 +29,7 @@ mod error;
 mod event;
 mod execute;
 mod inputs;
+mod outline;
 mod schedule;
 mod step;
 

@@ -8,7 +8,7 @@ use kiln_plan::{Origin, Step};
 use kiln_store::ActionResult;
 
 use crate::{
-    assemble, build::as_wanted, error::BuildError, event::Event, execute::execute, inputs,
+    assemble, build::as_wanted, error::BuildError, event::Event, execute, inputs, outline::Outline,
     schedule::Run,
 };
 
@@ -39,15 +39,18 @@ impl Run<'_> {
             Some(path) => self.family.read(path, digest),
             None => inputs::map_download(self.store, digest),
         };
+        let failed = |source| BuildError::Step {
+            title: step.title.clone(),
+            source: Box::new(source),
+        };
+        let entries =
+            execute::entries(&step.action, &open, &self.store.spool_dir()).map_err(failed)?;
         let mut writer = self.store.blob_writer()?;
-        let summary = execute(&step.action, &open, &self.store.spool_dir(), &mut writer).map_err(
-            |source| BuildError::Step {
-                title: step.title.clone(),
-                source: Box::new(source),
-            },
-        )?;
+        let summary = execute::write(&step.action, &entries, &mut writer).map_err(failed)?;
         let descriptor = assemble::descriptor(&summary, step.action.compression);
         writer.commit(&descriptor.digest, descriptor.size)?;
+        let outline = Outline::of(&entries).to_bytes();
+        self.store.put_outline(&descriptor.digest, &outline)?;
         self.store
             .record(&step.key, &ActionResult::Layer(descriptor.clone()))?;
         Ok(descriptor)

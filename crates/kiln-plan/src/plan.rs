@@ -1,6 +1,6 @@
 //! From a lock to the steps and images of a plan.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use kiln_digest::Digest;
 use kiln_lock::{Deb, Lock, LockedImage, Set, Wheel};
@@ -9,7 +9,7 @@ use kiln_recipe::{ComponentId, ComponentKind, Family, Platform};
 use crate::{
     action::{ACTION_FORMAT, Action, Compression},
     config::{self, ImageConfig},
-    draft::{Context, Draft},
+    draft::{Context, Draft, combination},
     layers::{MAX_LAYERS, OWN_LAYER},
 };
 
@@ -86,6 +86,8 @@ pub struct ImagePlan {
     pub layers: Vec<LayerUse>,
     /// Its configuration.
     pub config: ImageConfig,
+    /// Paths (absolute) that packages of several layers may ship, and the package that wins.
+    pub winners: BTreeMap<String, String>,
     /// The size in bytes from which a package has a layer of its own; more than [`OWN_LAYER`]
     /// when the image would have had too many layers.
     pub threshold: u64,
@@ -154,6 +156,7 @@ pub fn plan(
                 date: image.date.clone(),
                 layers: drafts.into_iter().map(intern).collect(),
                 config: config::config(family, image)?,
+                winners: winners(family, image),
                 threshold,
             })
         })
@@ -212,6 +215,15 @@ impl<'a> Index<'a> {
             .map(|id| find(id).ok_or_else(|| missing(id)))
             .collect()
     }
+}
+
+/// What the components of an image say of paths that several packages ship.
+fn winners(family: &Family, image: &LockedImage) -> BTreeMap<String, String> {
+    let components = family.components(&combination(image));
+    components
+        .into_iter()
+        .flat_map(|component| component.winners.clone())
+        .collect()
 }
 
 /// The steps so far; a key stands once.

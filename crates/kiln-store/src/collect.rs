@@ -117,6 +117,7 @@ impl Store {
                 self.has_blob(&digest, size)
             });
             self.rewrite_results(&alive.collect())?;
+            self.drop_outlines()?;
         }
         Ok(report)
     }

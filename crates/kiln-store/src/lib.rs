@@ -7,6 +7,7 @@
 //!   index.json           } an OCI image layout: `skopeo copy oci:$KILN_HOME:NAME …` works
 //!   blobs/sha256/HEX    /
 //!   actions/results     action key → result, a log
+//!   actions/outlines/HEX  what the layer of this digest holds, in brief
 //!   downloads/sha256/HEX  packages as fetched
 //!   tmp/                files that are being written
 //!   lock, index.lock    see below
@@ -42,6 +43,7 @@ mod files;
 mod images;
 mod lock;
 mod open;
+mod outlines;
 mod results;
 mod verify;
 

@@ -208,9 +208,9 @@ impl From<BuildError> for Failure {
         let code = match &error {
             BuildError::Fetch(error) => fetch_code(error),
             BuildError::Step { source, .. } => execute_code(source),
-            BuildError::FamilyFile { .. } => exit::RECIPE,
+            BuildError::FamilyFile { .. } | BuildError::Conflict { .. } => exit::RECIPE,
             BuildError::Store(_) => exit::STORAGE,
-            BuildError::Image(_) => exit::INTEGRITY,
+            BuildError::Image(_) | BuildError::Layer { .. } => exit::INTEGRITY,
             BuildError::Interrupted => exit::INTERRUPTED,
             _ => exit::INTERNAL,
         };
