@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// The version of the meaning of actions: raised when the same encoding would give other bytes.
 pub const ACTION_FORMAT: u32 = 1;
 
-/// A pure function from declared inputs to one layer.
+/// A pure function from declared inputs to one layer, or to one blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Action {
@@ -22,7 +22,7 @@ pub struct Action {
     pub format: u32,
     /// The platform of the image.
     pub platform: Platform,
-    /// How the layer is compressed.
+    /// How the layer is compressed. Actions that make a blob have the default.
     pub compression: Compression,
     /// What to do.
     pub kind: Kind,
@@ -53,6 +53,16 @@ pub enum Kind {
     PackWheels(PackWheels),
     /// Files of the family.
     Files(Files),
+    /// What the maintainer scripts of Debian packages change.
+    Configure(Configure),
+    /// The compiled modules of one wheel (a blob).
+    Bytecode(Bytecode),
+    /// The compiled modules of several wheels.
+    PackBytecode(PackBytecode),
+    /// A wheel, built from a source distribution (a blob).
+    BuildWheel(BuildWheel),
+    /// What a command of the family changes.
+    Run(Run),
 }
 
 /// A package archive as an input.
@@ -153,6 +163,112 @@ pub struct PlacedFile {
     pub sha256: Digest,
 }
 
+/// See [`Kind::Configure`]. With it, an image needs no [`Kind::DebDatabase`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Configure {
+    /// Top-level directories that the suite has merged into `/usr`.
+    pub usr_merge: Vec<String>,
+    /// Keys of the actions that make the layers of OS packages below, bottom first: packed files,
+    /// also of the packages to configure, and what configuring the sets below changed.
+    pub layers: Vec<Digest>,
+    /// The packages to configure, sorted. Those of `layers` that are not here are configured.
+    pub debs: Vec<Archive>,
+    /// Of `debs`, those that dpkg itself installs: name and the key of the layer (among `layers`)
+    /// that holds the package alone.
+    pub installed_by_dpkg: BTreeMap<String, Digest>,
+    /// The user that images run as, who gets an entry in `/etc/passwd`.
+    pub user: Option<UserEntry>,
+}
+
+/// A line of `/etc/passwd`, passwd(5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserEntry {
+    /// Login name; also of the group, when there is none with the id.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Home directory, absolute.
+    pub home: String,
+    /// Login shell, absolute.
+    pub shell: String,
+}
+
+/// See [`Kind::Bytecode`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bytecode {
+    /// The key of the action that packs the interpreter and all that it depends on.
+    pub runtime: Digest,
+    /// The interpreter: `/usr/bin/python3.11`.
+    pub executable: String,
+    /// Where the wheel's files are.
+    pub placement: Placement,
+    /// The wheel.
+    pub wheel: Archive,
+}
+
+/// See [`Kind::PackBytecode`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackBytecode {
+    /// Who owns the files.
+    pub placement: Placement,
+    /// Keys of the [`Kind::Bytecode`] actions, sorted.
+    pub parts: Vec<Digest>,
+}
+
+/// See [`Kind::BuildWheel`]. The result is a canonical archive whatever the build back end
+/// wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildWheel {
+    /// Keys of the actions that make the layers of the operating system to build on, bottom
+    /// first.
+    pub layers: Vec<Digest>,
+    /// The interpreter: `/usr/bin/python3.11`.
+    pub executable: String,
+    /// The source distribution.
+    pub sdist: Archive,
+    /// The build requirements, sorted.
+    pub requirements: Vec<Archive>,
+    /// The environment that the family adds to that of the build.
+    pub env: BTreeMap<String, String>,
+}
+
+/// See [`Kind::Run`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Keys of the actions that make all layers below, bottom first.
+    pub layers: Vec<Digest>,
+    /// The command, in exec form; the program is an absolute path.
+    pub command: Vec<String>,
+    /// The environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// The working directory.
+    pub cwd: String,
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// What it may read besides the layers, sorted by destination.
+    pub artifacts: Vec<MountedArtifact>,
+}
+
+/// A declared input of a [`Run`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountedArtifact {
+    /// Where it is mounted, read-only: absolute.
+    pub to: String,
+    /// Its content.
+    pub sha256: Digest,
+}
+
 impl Action {
     /// The canonical encoding.
     ///
@@ -172,7 +288,31 @@ impl Action {
         Digest::of(&self.encode())
     }
 
-    /// The digests of everything that it reads.
+    /// The keys of the actions whose results it reads, in the order of the parameters.
+    pub fn needs(&self) -> Vec<Digest> {
+        match &self.kind {
+            Kind::PackDebs(_)
+            | Kind::DebDatabase(_)
+            | Kind::Venv(_)
+            | Kind::PackWheels(_)
+            | Kind::Files(_) => Vec::new(),
+            Kind::Configure(configure) => configure.layers.clone(),
+            Kind::Bytecode(bytecode) => vec![bytecode.runtime],
+            Kind::PackBytecode(pack) => pack.parts.clone(),
+            Kind::BuildWheel(build) => build.layers.clone(),
+            Kind::Run(run) => run.layers.clone(),
+        }
+    }
+
+    /// Whether it runs programs of the image, for which the machine must be of its platform.
+    pub fn executes(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Configure(_) | Kind::Bytecode(_) | Kind::BuildWheel(_) | Kind::Run(_)
+        )
+    }
+
+    /// The digests of the files that it reads.
     pub fn inputs(&self) -> Vec<Digest> {
         let archives = |list: &[Archive]| list.iter().map(|archive| archive.sha256).collect();
         match &self.kind {
@@ -181,6 +321,15 @@ impl Action {
             Kind::Venv(_) => Vec::new(),
             Kind::PackWheels(pack) => archives(&pack.wheels),
             Kind::Files(files) => files.files.iter().map(|file| file.sha256).collect(),
+            Kind::Configure(configure) => archives(&configure.debs),
+            Kind::Bytecode(bytecode) => vec![bytecode.wheel.sha256],
+            Kind::PackBytecode(_) => Vec::new(),
+            Kind::BuildWheel(build) => {
+                let mut inputs = archives(&build.requirements);
+                inputs.push(build.sdist.sha256);
+                inputs
+            }
+            Kind::Run(run) => run.artifacts.iter().map(|it| it.sha256).collect(),
         }
     }
 }

@@ -30,8 +30,9 @@ mod layers;
 mod plan;
 
 pub use action::{
-    ACTION_FORMAT, Action, Archive, Compression, DebDatabase, Files, Kind, PackDebs, PackWheels,
-    PlacedFile, Placement, Venv,
+    ACTION_FORMAT, Action, Archive, BuildWheel, Bytecode, Compression, Configure, DebDatabase,
+    Files, Kind, MountedArtifact, PackBytecode, PackDebs, PackWheels, PlacedFile, Placement, Run,
+    UserEntry, Venv,
 };
 pub use config::{ImageConfig, LABEL_KEYS};
 pub use graph::{dot, mermaid};
