@@ -22,21 +22,8 @@ fn at() -> Location {
 }
 
 fn component(kind: ComponentKind, name: &str) -> Component {
-    Component {
-        id: ComponentId {
-            kind,
-            name: name.into(),
-        },
-        title: name.into(),
-        description: String::new(),
-        requirements: vec![],
-        os_packages: vec![],
-        env: vec![],
-        files: vec![],
-        labels: BTreeMap::new(),
-        winners: BTreeMap::new(),
-        at: at(),
-    }
+    let name = name.into();
+    Component::new(ComponentId { kind, name }, at())
 }
 
 fn family(bundles: &[&str], ides: &[&str]) -> Family {
@@ -75,12 +62,9 @@ fn family(bundles: &[&str], ides: &[&str]) -> Family {
         default_base: None,
         platforms: vec![Platform::LinuxAmd64],
         pattern: NamePattern::default(),
-        user: User {
-            uid: 1001,
-            gid: 0,
-            prefix: "/opt/app-root".into(),
-            home: "/opt/app-root/src".into(),
-        },
+        user: User::default(),
+        pack_only: false,
+        bytecode: true,
         sources: BTreeMap::new(),
         uv: None,
         bases: BTreeMap::from([(

@@ -21,6 +21,7 @@ pub(crate) fn check(family: &Family, places: &AllPlaces) -> Vec<RecipeError> {
         for image in &family.images {
             let components = family.components(image);
             file_collisions(&components, places, problems);
+            source_collisions(&components, places, problems);
             variables(&components, places, problems);
         }
     })
@@ -136,6 +137,28 @@ fn file_collisions(components: &[&Component], places: &AllPlaces, problems: &Pro
                     .unwrap_or_else(|| Spot::file(&component.at.file)),
                 format!("`{first}` already places a file at `{}`", file.to),
                 None,
+            );
+        }
+    }
+}
+
+/// Two components of one image that say how one project is built, reported at the later one.
+fn source_collisions(components: &[&Component], places: &AllPlaces, problems: &Problems) {
+    let mut seen: BTreeMap<&str, &ComponentId> = BTreeMap::new();
+    for component in components {
+        for project in component.from_source.keys() {
+            let Some(first) = seen.insert(project, &component.id) else {
+                continue;
+            };
+            let spot = places
+                .components
+                .get(&component.id)
+                .and_then(|it| it.from_source.get(project));
+            problems.add(
+                spot.cloned()
+                    .unwrap_or_else(|| Spot::file(&component.at.file)),
+                format!("`{first}` already says how `{project}` is built"),
+                Some("one component says it for all that stand above it".to_owned()),
             );
         }
     }

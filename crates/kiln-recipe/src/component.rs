@@ -7,7 +7,8 @@ use kiln_digest::Digest;
 use crate::{
     error::nearest,
     files::FamilyFiles,
-    model::{Component, ComponentId, Location, PlacedFile, User},
+    from_source,
+    model::{Component, ComponentId, PlacedFile, User},
     reader::{Table, Text},
     requirement,
     source::Spot,
@@ -28,26 +29,8 @@ pub(crate) struct Places {
     pub(crate) env: Vec<Spot>,
     /// Where each destination of `component.files` stands, by destination.
     pub(crate) files: BTreeMap<String, Spot>,
-}
-
-/// A component of which no file says anything.
-pub(crate) fn empty(id: ComponentId, file: &str) -> Component {
-    Component {
-        title: id.name.clone(),
-        id,
-        description: String::new(),
-        requirements: Vec::new(),
-        os_packages: Vec::new(),
-        env: Vec::new(),
-        files: Vec::new(),
-        labels: BTreeMap::new(),
-        winners: BTreeMap::new(),
-        at: Location {
-            file: file.to_owned(),
-            line: 1,
-            column: 1,
-        },
-    }
+    /// Where each project of `component.from_source` stands, by project.
+    pub(crate) from_source: BTreeMap<String, Spot>,
 }
 
 /// Reads the keys that every component may have. `dir` is the component's own directory.
@@ -57,7 +40,7 @@ pub(crate) fn read(
     dir: &str,
     context: &Context<'_>,
 ) -> (Component, Places) {
-    let mut component = empty(id, table.source.file);
+    let mut component = Component::new(id, Spot::file(table.source.file).at);
     if let Some(title) = table.string("title") {
         component.title = title;
     }
@@ -66,14 +49,9 @@ pub(crate) fn read(
     component.os_packages = os_packages(table);
     let mut env = Vec::new();
     for (name, value) in table.pairs("env") {
-        if is_variable(&name.value) {
+        if variable(&name) {
             env.push(value.source.spot(&value.span));
             component.env.push((name.value, value.value));
-        } else {
-            name.error(
-                format!("`{}` is not a name of an environment variable", name.value),
-                Some("letters, digits and `_`, not beginning with a digit".to_owned()),
-            );
         }
     }
     for (name, value) in table.pairs("labels") {
@@ -87,10 +65,18 @@ pub(crate) fn read(
         }
     }
     let files = placed_files(table, dir, context, &mut component.files);
-    (component, Places { env, files })
+    let from_source = from_source::read(table, &mut component.from_source);
+    (
+        component,
+        Places {
+            env,
+            files,
+            from_source,
+        },
+    )
 }
 
-fn requirements(table: &mut Table<'_>) -> Vec<crate::Requirement> {
+pub(crate) fn requirements(table: &mut Table<'_>) -> Vec<crate::Requirement> {
     let mut seen = BTreeMap::new();
     let mut list = Vec::new();
     for text in table.texts("requirements").unwrap_or_default() {
@@ -113,7 +99,7 @@ fn requirements(table: &mut Table<'_>) -> Vec<crate::Requirement> {
     list
 }
 
-fn os_packages(table: &mut Table<'_>) -> Vec<crate::OsPackage> {
+pub(crate) fn os_packages(table: &mut Table<'_>) -> Vec<crate::OsPackage> {
     let mut seen = BTreeMap::new();
     let mut list = Vec::new();
     for text in table.texts("packages").unwrap_or_default() {
@@ -242,9 +228,18 @@ fn owner(text: &Text<'_>) -> Option<(u32, u32)> {
     owner
 }
 
-fn is_variable(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+/// Whether it can be the name of an environment variable; an error has been reported when not.
+pub(crate) fn variable(name: &Text<'_>) -> bool {
+    let value = &name.value;
+    let fine = value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !fine {
+        name.error(
+            format!("`{value}` is not a name of an environment variable"),
+            Some("letters, digits and `_`, not beginning with a digit".to_owned()),
+        );
+    }
+    fine
 }
 
 /// Whether a path is absolute and has one spelling only. The error fits after the path.

@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) pattern: NamePattern,
     pub(crate) uv: Option<String>,
     pub(crate) user: User,
+    pub(crate) pack_only: bool,
+    pub(crate) bytecode: bool,
     pub(crate) sources: BTreeMap<String, String>,
     pub(crate) images: Vec<(Combination, Spot)>,
 }
@@ -48,12 +50,9 @@ impl Default for Settings {
             platforms: vec![Platform::LinuxAmd64],
             pattern: NamePattern::default(),
             uv: None,
-            user: User {
-                uid: 1001,
-                gid: 0,
-                prefix: "/opt/app-root".to_owned(),
-                home: "/opt/app-root/src".to_owned(),
-            },
+            user: User::default(),
+            pack_only: false,
+            bytecode: true,
             sources: BTreeMap::new(),
             images: Vec::new(),
         }
@@ -157,6 +156,8 @@ fn family(mut table: Table<'_>, names: &Names<'_>, settings: &mut Settings) {
         );
         None
     });
+    settings.pack_only = table.boolean("pack-only", settings.pack_only);
+    settings.bytecode = table.boolean("bytecode", settings.bytecode);
     table.finish();
 }
 
@@ -195,16 +196,42 @@ fn user(mut table: Table<'_>, user: &mut User) {
     if let Some((gid, _)) = table.integer("gid", u32::MAX - 1) {
         user.gid = gid;
     }
-    for (key, path) in [("prefix", &mut user.prefix), ("home", &mut user.home)] {
+    if let Some(name) = table.text("name") {
+        if is_login(&name.value) {
+            user.name = name.value;
+        } else {
+            name.error(
+                format!("`{}` is not a login name", name.value),
+                Some("lowercase letters, digits, `_` and `-`, not beginning with a digit or `-`, at most 32".to_owned()),
+            );
+        }
+    }
+    for (key, path) in [
+        ("prefix", &mut user.prefix),
+        ("home", &mut user.home),
+        ("shell", &mut user.shell),
+    ] {
         let Some(text) = table.text(key) else {
             continue;
         };
         match normal_path(&text.value) {
+            // Lines of `/etc/passwd` have fields between colons.
+            Ok(()) if text.value.contains(':') => {
+                text.error(format!("`{}` holds a colon", text.value), None);
+            }
             Ok(()) => *path = text.value,
             Err(why) => text.error(format!("`{}` {why}", text.value), None),
         }
     }
     table.finish();
+}
+
+/// The login names that `useradd` of Debian takes without `--badname`.
+fn is_login(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(legal)
 }
 
 /// Whether a source's address can be used; an error has been reported when not. Credentials are

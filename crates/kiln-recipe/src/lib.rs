@@ -62,6 +62,10 @@
 //! | | `mode` | octal permission bits, `"0644"`; modes of the host's files mean nothing |
 //! | | `owner` | `"uid:gid"`; the family's user below its prefix or home, else root |
 //! | `[winners]` | path = package | which package's file wins where several differ |
+//! | `[from-source.PROJECT]` | | the Python project may be built from its source distribution |
+//! | | `packages` | OS packages of the build environment, not of the image |
+//! | | `requirements` | build requirements beside those that the project names |
+//! | | `env` | NAME = value: environment of the build |
 //!
 //! Bases have `code`! (the `{os}` of image names), `distribution`! (`debian`, `ubuntu`), `suite`!,
 //! `python`! (the version that its packages bring), and at least one `[[archive]]` with `source`!,
@@ -75,13 +79,15 @@
 //!
 //! - Every component, file and keyring that is named exists; chains of `extends` end.
 //! - No two images are the same combination or would have the same name; every name parses back.
-//! - No two components of an image place a file at one path; every `${NAME}` was set before.
+//! - No two components of an image place a file at one path, or say how one project is built;
+//!   every `${NAME}` was set before.
 
 mod check;
 mod component;
 mod error;
 mod family;
 mod files;
+mod from_source;
 mod model;
 mod name;
 mod parse;

@@ -227,6 +227,19 @@ pub struct OsPackage {
     pub at: Location,
 }
 
+/// How a project is built whose wheel no index has: `[from-source.NAME]`.
+#[derive(Debug, Clone)]
+pub struct FromSource {
+    /// OS packages of the build environment, beside those of the base. They enter no image.
+    pub os_packages: Vec<OsPackage>,
+    /// Build requirements, beside those that the source distribution names.
+    pub requirements: Vec<Requirement>,
+    /// Environment of the build.
+    pub env: BTreeMap<String, String>,
+    /// Where it is declared.
+    pub at: Location,
+}
+
 /// A file of the family that goes into images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedFile {
@@ -246,6 +259,58 @@ pub struct PlacedFile {
     pub at: Location,
 }
 
+/// A command of the family that changes an image: `[[run]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunCommand {
+    /// The command, in exec form; the program is an absolute path.
+    pub command: Vec<String>,
+    /// Who runs it.
+    pub user: RunUser,
+    /// Its environment beside the image's, in order. `${NAME}` in a value means what `NAME` was
+    /// before.
+    pub env: Vec<(String, String)>,
+    /// What it may read besides the image, in order of destination.
+    pub artifacts: Vec<Artifact>,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// Who runs a [`RunCommand`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RunUser {
+    /// The user that images run as.
+    Image,
+    /// `0:0`.
+    Root,
+}
+
+/// A file that a [`RunCommand`] may read and the image does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Where it is mounted, read-only: an absolute, normal path.
+    pub to: String,
+    /// Its content.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Where it comes from.
+    pub origin: ArtifactOrigin,
+}
+
+/// Where an [`Artifact`] comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArtifactOrigin {
+    /// A file of the family, relative to its directory.
+    Family(String),
+    /// A file of a named source.
+    Source {
+        /// The source.
+        source: String,
+        /// The path below the source's address.
+        path: String,
+    },
+}
+
 /// What every component may bring.
 #[derive(Debug, Clone)]
 pub struct Component {
@@ -259,10 +324,15 @@ pub struct Component {
     pub requirements: Vec<Requirement>,
     /// OS packages.
     pub os_packages: Vec<OsPackage>,
+    /// Projects that may be built from their source distribution, by normalised name. No two
+    /// components of an image say it of one project.
+    pub from_source: BTreeMap<String, FromSource>,
     /// Environment, in order. `${NAME}` in a value means what `NAME` was before.
     pub env: Vec<(String, String)>,
     /// Files, in order of destination.
     pub files: Vec<PlacedFile>,
+    /// Commands that change the image after the files are in place, in order.
+    pub runs: Vec<RunCommand>,
     /// Labels of the image.
     pub labels: BTreeMap<String, String>,
     /// Paths (absolute in the image) that several packages ship with different content, and the
@@ -270,6 +340,26 @@ pub struct Component {
     pub winners: BTreeMap<String, String>,
     /// The file that declares it, line 1.
     pub at: Location,
+}
+
+impl Component {
+    /// A component of which no file says anything.
+    pub fn new(id: ComponentId, at: Location) -> Self {
+        Self {
+            title: id.name.clone(),
+            id,
+            description: String::new(),
+            requirements: Vec::new(),
+            os_packages: Vec::new(),
+            from_source: BTreeMap::new(),
+            env: Vec::new(),
+            files: Vec::new(),
+            runs: Vec::new(),
+            labels: BTreeMap::new(),
+            winners: BTreeMap::new(),
+            at,
+        }
+    }
 }
 
 /// One archive of OS packages that a base uses: one suite of one named source.
@@ -352,6 +442,23 @@ pub struct User {
     pub prefix: String,
     /// Working directory and `HOME`, `/opt/app-root/src` unless said.
     pub home: String,
+    /// Login name, `default` unless said.
+    pub name: String,
+    /// Login shell, `/bin/bash` unless said.
+    pub shell: String,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self {
+            uid: 1001,
+            gid: 0,
+            prefix: "/opt/app-root".to_owned(),
+            home: "/opt/app-root/src".to_owned(),
+            name: "default".to_owned(),
+            shell: "/bin/bash".to_owned(),
+        }
+    }
 }
 
 /// One image of the family: a combination of components.
@@ -394,6 +501,10 @@ pub struct Family {
     pub pattern: NamePattern,
     /// Who runs and owns.
     pub user: User,
+    /// Whether images are packed only: no maintainer script runs, nothing is compiled.
+    pub pack_only: bool,
+    /// Whether images hold compiled Python modules.
+    pub bytecode: bool,
     /// Where named sources live, when the host's own settings shall not decide.
     pub sources: BTreeMap<String, String>,
     /// The exact version of the `uv` binary that resolves Python.

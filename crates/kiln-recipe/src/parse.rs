@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    check, component,
+    check,
     component::{Context, Places},
     error::{RecipeError, RecipeErrors},
     family::{self, Names, Settings},
     files::FamilyFiles,
-    model::{Accelerator, ComponentId, ComponentKind, Family, Ide},
+    model::{Accelerator, Component, ComponentId, ComponentKind, Family, Ide},
     name::is_name_part,
     parts,
     reader::{Table, document},
@@ -208,6 +208,8 @@ fn read(
         platforms: settings.platforms,
         pattern: settings.pattern,
         user: settings.user.clone(),
+        pack_only: settings.pack_only,
+        bytecode: settings.bytecode,
         sources: settings.sources,
         uv: settings.uv,
         bases: BTreeMap::new(),
@@ -299,7 +301,8 @@ fn builtin(family: &mut Family) {
         kind,
         name: name.to_owned(),
     };
-    let cpu = component::empty(id(ComponentKind::Accelerator, "cpu"), KILN_TOML);
+    let nowhere = Spot::file(KILN_TOML).at;
+    let cpu = Component::new(id(ComponentKind::Accelerator, "cpu"), nowhere.clone());
     family.accelerators.insert(
         "cpu".to_owned(),
         Accelerator {
@@ -307,7 +310,7 @@ fn builtin(family: &mut Family) {
             cuda: false,
         },
     );
-    let runtime = component::empty(id(ComponentKind::Ide, "runtime"), KILN_TOML);
+    let runtime = Component::new(id(ComponentKind::Ide, "runtime"), nowhere);
     let ide = Ide {
         component: runtime,
         command: Vec::new(),

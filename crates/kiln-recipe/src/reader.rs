@@ -271,6 +271,39 @@ impl<'a> Table<'a> {
             .collect()
     }
 
+    /// The tables `[key.NAME]` in the order of the file, each with its name.
+    pub(crate) fn named_tables(&mut self, key: &'static str) -> Vec<(Text<'a>, Table<'a>)> {
+        let Some(item) = self.take(key) else {
+            return Vec::new();
+        };
+        let Some(entries) = item.get_ref().as_table() else {
+            let expected = format!("tables, each headed `[{key}.NAME]`");
+            self.wrong_type(item, &format!("`{key}`"), &expected);
+            return Vec::new();
+        };
+        let mut tables: Vec<_> = entries
+            .iter()
+            .filter_map(|(name, item)| {
+                let header = format!("[{key}.{}]", name.get_ref());
+                let Some(entries) = item.get_ref().as_table() else {
+                    self.wrong_type(item, &format!("`{key}.{}`", name.get_ref()), "a table");
+                    return None;
+                };
+                let text = Text {
+                    source: self.source,
+                    value: name.get_ref().to_string(),
+                    span: name.span(),
+                };
+                Some((
+                    text,
+                    self.child(entries, item.span(), format!("`{header}`")),
+                ))
+            })
+            .collect();
+        tables.sort_by_key(|(name, _)| name.span.start);
+        tables
+    }
+
     fn child(&self, entries: &'a DeTable<'a>, span: Range<usize>, name: String) -> Table<'a> {
         Table {
             source: self.source,

@@ -37,7 +37,8 @@ mod tests {
     /// The keys that the readers know, by file and table, taken from what they say about an
     /// unknown key in every table.
     fn keys_of_the_readers() -> BTreeMap<(String, String), BTreeSet<String>> {
-        let component = format!("{UNKNOWN} = 1\n[[file]]\n{UNKNOWN} = 1\n");
+        let component =
+            format!("{UNKNOWN} = 1\n[[file]]\n{UNKNOWN} = 1\n[from-source.a]\n{UNKNOWN} = 1\n");
         let base = format!("{component}[[archive]]\n{UNKNOWN} = 1\n");
         let kiln = format!(
             "{UNKNOWN} = 1\n[family]\n{UNKNOWN} = 1\n[user]\n{UNKNOWN} = 1\n[[image]]\n{UNKNOWN} = 1\n"
@@ -62,7 +63,8 @@ mod tests {
             };
             let table = place
                 .trim_start_matches(" in ")
-                .replace(['`', '[', ']'], "");
+                .replace(['`', '[', ']'], "")
+                .replace(".a", "");
             let hint = error.hint.unwrap();
             let known = hint
                 .split('`')
@@ -86,8 +88,11 @@ mod tests {
             };
             keys.insert((file.clone(), String::new()), names(&schema).unwrap());
             for (name, property) in schema["properties"].as_object().unwrap() {
-                // A table, or a list of tables; tables of free keys have no properties.
-                let inner = names(property).or_else(|| names(&property["items"]));
+                // A table, a list of tables, or tables by name; tables of free keys have no
+                // properties.
+                let inner = names(property)
+                    .or_else(|| names(&property["items"]))
+                    .or_else(|| names(&property["additionalProperties"]));
                 keys.extend(inner.map(|inner| ((file.clone(), name.clone()), inner)));
             }
         }

@@ -210,21 +210,13 @@ mod tests {
             column: 1,
         };
         Base {
-            component: Component {
-                id: ComponentId {
+            component: Component::new(
+                ComponentId {
                     kind: ComponentKind::Base,
                     name: "b".to_owned(),
                 },
-                title: String::new(),
-                description: String::new(),
-                requirements: Vec::new(),
-                os_packages: Vec::new(),
-                env: Vec::new(),
-                files: Vec::new(),
-                labels: std::collections::BTreeMap::new(),
-                winners: std::collections::BTreeMap::new(),
                 at,
-            },
+            ),
             code: "b".to_owned(),
             distribution: "debian".to_owned(),
             suite: suite.to_owned(),

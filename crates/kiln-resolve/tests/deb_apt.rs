@@ -70,21 +70,13 @@ fn archives(suite: &str) -> Vec<Archive> {
 
 fn base(suite: &str) -> Base {
     Base {
-        component: Component {
-            id: ComponentId {
+        component: Component::new(
+            ComponentId {
                 kind: ComponentKind::Base,
                 name: suite.to_owned(),
             },
-            title: String::new(),
-            description: String::new(),
-            requirements: Vec::new(),
-            os_packages: Vec::new(),
-            env: Vec::new(),
-            files: Vec::new(),
-            labels: BTreeMap::new(),
-            winners: BTreeMap::new(),
-            at: place(),
-        },
+            place(),
+        ),
         code: "d".to_owned(),
         distribution: "debian".to_owned(),
         suite: suite.to_owned(),

@@ -148,21 +148,13 @@ fn base(archives: Vec<Archive>) -> Base {
         column: 1,
     };
     Base {
-        component: Component {
-            id: ComponentId {
+        component: Component::new(
+            ComponentId {
                 kind: ComponentKind::Base,
                 name: "d12".to_owned(),
             },
-            title: String::new(),
-            description: String::new(),
-            requirements: Vec::new(),
-            os_packages: Vec::new(),
-            env: Vec::new(),
-            files: Vec::new(),
-            labels: BTreeMap::new(),
-            winners: BTreeMap::new(),
             at,
-        },
+        ),
         code: "d12".to_owned(),
         distribution: "debian".to_owned(),
         suite: "stable".to_owned(),
