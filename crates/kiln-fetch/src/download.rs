@@ -59,13 +59,20 @@ pub enum Artifact {
         /// The file's name.
         file: String,
     },
+    /// A file of a source that is nothing but files.
+    File {
+        /// Its path below the source's address.
+        path: String,
+    },
 }
 
 impl Wanted {
     /// The file's name at the source.
     pub fn name(&self) -> &str {
         match &self.what {
-            Artifact::Deb { path, .. } => path.rsplit('/').next().unwrap_or(path),
+            Artifact::Deb { path, .. } | Artifact::File { path } => {
+                path.rsplit('/').next().unwrap_or(path)
+            }
             Artifact::Python { file, .. } => file,
         }
     }
@@ -192,6 +199,10 @@ impl Job {
                 self.network.subject(&wanted.source, &kind, path).await
             }
             Artifact::Python { project, file } => self.python_subject(project, file).await,
+            Artifact::File { path } => {
+                let kind = SourceKind::Files;
+                self.network.subject(&wanted.source, &kind, path).await
+            }
         };
         subject.map_err(|error| match error {
             // Name the file that is missing, not the page that would say where it is.

@@ -2,8 +2,8 @@
 //!
 //! Order: `[sources]` of the family, `KILN_SOURCE_<NAME>`, then what the host itself uses:
 //! apt's sources for Debian archives, the primary index of pip or uv for the Python source
-//! [`PRIMARY_PYTHON_INDEX`]. Other Python sources are never guessed: a package that is bound
-//! to one index must not come from another one.
+//! [`PRIMARY_PYTHON_INDEX`]. Other sources are never guessed: a package that is bound to one
+//! index must not come from another one.
 
 mod apt;
 mod host;
@@ -30,6 +30,8 @@ pub enum SourceKind {
     },
     /// A Python index with the simple API (PEP 503 or PEP 691).
     Python,
+    /// Files below an address, which only the family or a variable can name.
+    Files,
 }
 
 /// What the family says about its sources. `Debug` shows names only: addresses may hold logins.
@@ -150,7 +152,7 @@ impl Sources {
             name: name.to_owned(),
             suite: match kind {
                 SourceKind::Deb { suite } => Some(suite.clone()),
-                SourceKind::Python => None,
+                SourceKind::Python | SourceKind::Files => None,
             },
         })?;
         match Url::parse(&found.value) {
@@ -203,7 +205,7 @@ impl Sources {
                         .clone()
                 })
             }
-            SourceKind::Python => None,
+            SourceKind::Python | SourceKind::Files => None,
         }
     }
 

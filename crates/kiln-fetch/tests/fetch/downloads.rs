@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fs, sync::Mutex, time::Duration};
 
-use crate::fixture::{Log, deb, download_into, fetcher, names, noise, options, rendered, wheel};
+use crate::fixture::{
+    Log, deb, download_into, fetcher, file, names, noise, options, rendered, wheel,
+};
 use crate::server::{Reply, Request, Server};
 use kiln_digest::Digest;
 use kiln_fetch::{Event, FetchError, Fetcher};
@@ -38,6 +40,43 @@ fn a_verified_file_gets_its_digest_as_name() {
             .any(|event| matches!(event, Event::Progress { bytes, .. } if *bytes == SIZE as u64))
     );
     assert!(matches!(events.last(), Some(Event::Finished { name, .. }) if name == "a.deb"));
+}
+
+#[test]
+fn a_plain_file_is_fetched_with_the_login_of_its_source() {
+    let bytes = noise(1000);
+    let content = bytes.clone();
+    let server = Server::start(move |request| match request.header("authorization") {
+        Some("Basic dXNlcjpzZWNyZXQ=") => Reply::ok(&content),
+        _ => Reply::status(401),
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let address = server.url("/models/").replace("://", "://user:secret@");
+    let wanted = file("a/b.tar.gz", &bytes);
+    let path = download_into(
+        directory.path(),
+        &fetcher(&address),
+        wanted,
+        &Log::default(),
+    );
+    assert_eq!(fs::read(path.unwrap()).unwrap(), bytes);
+    assert_eq!(server.requests()[0].path, "/models/a/b.tar.gz");
+}
+
+#[test]
+fn the_hosts_own_index_is_no_source_of_plain_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = (
+        "UV_DEFAULT_INDEX".to_owned(),
+        "http://127.0.0.1:1".to_owned(),
+    );
+    let options = options("http://127.0.0.1:1", BTreeMap::from([index]));
+    let mut wanted = file("a.tar.gz", b"a");
+    wanted.source = "pypi".to_owned();
+    let fetcher = Fetcher::new(options).unwrap();
+    let error = download_into(directory.path(), &fetcher, wanted, &Log::default()).unwrap_err();
+    assert!(matches!(error, FetchError::Source(_)), "{error}");
+    assert!(error.hint().unwrap().contains("KILN_SOURCE_PYPI"));
 }
 
 #[test]

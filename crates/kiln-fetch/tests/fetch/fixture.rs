@@ -65,6 +65,18 @@ pub(crate) fn wheel(name: &str, bytes: &[u8]) -> Wanted {
     }
 }
 
+/// A family's artifact: `PATH` below the address of source `debian`.
+pub(crate) fn file(path: &str, bytes: &[u8]) -> Wanted {
+    Wanted {
+        source: "debian".to_owned(),
+        what: Artifact::File {
+            path: path.to_owned(),
+        },
+        sha256: Digest::of(bytes),
+        size: bytes.len() as u64,
+    }
+}
+
 /// Events, collected.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<Event>>>);
