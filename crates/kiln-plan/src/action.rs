@@ -59,10 +59,27 @@ pub enum Kind {
     Bytecode(Bytecode),
     /// The compiled modules of several wheels.
     PackBytecode(PackBytecode),
-    /// A wheel, built from a source distribution (a blob).
+    /// A wheel, built from a source distribution; or what building it requires (a blob).
     BuildWheel(BuildWheel),
     /// What a command of the family changes.
     Run(Run),
+}
+
+impl Kind {
+    /// What it does, in one word for people.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::PackDebs(_)
+            | Self::DebDatabase(_)
+            | Self::Venv(_)
+            | Self::PackWheels(_)
+            | Self::Files(_) => "pack",
+            Self::Configure(_) => "configure",
+            Self::Bytecode(_) | Self::PackBytecode(_) => "compile",
+            Self::BuildWheel(_) => "build",
+            Self::Run(_) => "run",
+        }
+    }
 }
 
 /// A package archive as an input.
@@ -221,11 +238,12 @@ pub struct PackBytecode {
     pub parts: Vec<Digest>,
 }
 
-/// See [`Kind::BuildWheel`]. The result is a canonical archive whatever the build back end
-/// wrote.
+/// See [`Kind::BuildWheel`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildWheel {
+    /// What is made of the source distribution.
+    pub product: Product,
     /// Keys of the actions that make the layers of the operating system to build on, bottom
     /// first.
     pub layers: Vec<Digest>,
@@ -237,6 +255,17 @@ pub struct BuildWheel {
     pub requirements: Vec<Archive>,
     /// The environment that the family adds to that of the build.
     pub env: BTreeMap<String, String>,
+}
+
+/// What [`BuildWheel`] makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Product {
+    /// The wheel: a canonical archive, whatever the build back end wrote.
+    Wheel,
+    /// What building the wheel requires beyond what `pyproject.toml` says (PEP 517,
+    /// `get_requires_for_build_wheel`): a JSON list of texts, sorted. Asked while locking.
+    Requirements,
 }
 
 /// See [`Kind::Run`].
@@ -318,12 +347,11 @@ impl Action {
         match &self.kind {
             Kind::PackDebs(pack) => archives(&pack.debs),
             Kind::DebDatabase(database) => archives(&database.debs),
-            Kind::Venv(_) => Vec::new(),
+            Kind::Venv(_) | Kind::PackBytecode(_) => Vec::new(),
             Kind::PackWheels(pack) => archives(&pack.wheels),
             Kind::Files(files) => files.files.iter().map(|file| file.sha256).collect(),
             Kind::Configure(configure) => archives(&configure.debs),
             Kind::Bytecode(bytecode) => vec![bytecode.wheel.sha256],
-            Kind::PackBytecode(_) => Vec::new(),
             Kind::BuildWheel(build) => {
                 let mut inputs = archives(&build.requirements);
                 inputs.push(build.sdist.sha256);

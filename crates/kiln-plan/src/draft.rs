@@ -2,24 +2,35 @@
 
 use std::collections::BTreeMap;
 
+use kiln_digest::Digest;
 use kiln_lock::{Deb, LockedImage, Wheel};
-use kiln_recipe::{Base, Combination, Component, ComponentId, ComponentKind, Family};
+use kiln_recipe::{Base, Combination, Component, ComponentId, ComponentKind, Family, Platform};
 
 use crate::{
     action::{
-        Archive, DebDatabase, Files, Kind, PackDebs, PackWheels, PlacedFile, Placement, Venv,
+        ACTION_FORMAT, Action, Archive, Configure, DebDatabase, Files, Kind, PackDebs, PackWheels,
+        PlacedFile, Placement, UserEntry, Venv,
     },
     layers::{self, Package},
-    plan::{Input, Origin, PlanError},
+    plan::{Input, Origin, PlanError, PlanOptions},
 };
 
 /// A step of one image, before it is known whether another image has it too.
 pub(crate) struct Draft {
+    pub(crate) key: Digest,
+    pub(crate) action: Action,
     pub(crate) component: ComponentId,
     pub(crate) title: String,
-    pub(crate) kind: Kind,
     pub(crate) inputs: Vec<Input>,
-    pub(crate) history: String,
+    /// None for a step whose result other steps read and the image has not.
+    pub(crate) history: Option<String>,
+}
+
+impl Draft {
+    /// Whether the image has a layer of it.
+    pub(crate) fn is_layer(&self) -> bool {
+        self.history.is_some()
+    }
 }
 
 /// What all layers of an image share.
@@ -29,6 +40,8 @@ pub(crate) struct Context<'a> {
     components: Vec<&'a Component>,
     placement: Placement,
     usr_merge: Vec<String>,
+    platform: Platform,
+    options: PlanOptions,
 }
 
 /// The combination of components that a locked image is.
@@ -47,7 +60,11 @@ pub(crate) fn combination(image: &LockedImage) -> Combination {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(family: &'a Family, image: &LockedImage) -> Result<Self, PlanError> {
+    pub(crate) fn new(
+        family: &'a Family,
+        image: &LockedImage,
+        options: PlanOptions,
+    ) -> Result<Self, PlanError> {
         let base = family
             .bases
             .get(&image.base)
@@ -67,7 +84,34 @@ impl<'a> Context<'a> {
                 gid: user.gid,
             },
             usr_merge: layers::usr_merge(&base.suite),
+            platform: image.platform,
+            options,
         })
+    }
+
+    /// The draft of a layer of the image.
+    fn layer(
+        &self,
+        component: &Component,
+        title: String,
+        kind: Kind,
+        inputs: Vec<Input>,
+        what: &str,
+    ) -> Draft {
+        let action = Action {
+            format: ACTION_FORMAT,
+            platform: self.platform,
+            compression: self.options.compression,
+            kind,
+        };
+        Draft {
+            key: action.key(),
+            action,
+            component: component.id.clone(),
+            title,
+            inputs,
+            history: Some(format!("{}: {what}", component.id)),
+        }
     }
 
     pub(crate) fn component(&self, id: &ComponentId) -> Result<&'a Component, PlanError> {
@@ -87,126 +131,133 @@ impl<'a> Context<'a> {
     }
 
     /// The layers of a set's Debian packages.
-    pub(crate) fn debs(
-        &self,
-        drafts: &mut Vec<Draft>,
-        component: &Component,
-        debs: &[&Deb],
-        threshold: u64,
-    ) {
+    pub(crate) fn debs(&self, component: &Component, debs: &[&Deb], threshold: u64) -> Vec<Draft> {
         let (own, rest) = layers::split(&sorted(debs), threshold);
-        let pack = |debs: &[&Deb], links| {
+        let pack = |debs: &[&Deb], links, title, what: &str| {
             let winners = if debs.len() > 1 {
                 self.winners(component)
             } else {
                 BTreeMap::new()
             };
-            let usr_merge = self.usr_merge.clone();
-            Kind::PackDebs(PackDebs {
-                usr_merge,
+            let kind = Kind::PackDebs(PackDebs {
+                usr_merge: self.usr_merge.clone(),
                 links,
                 debs: archives(debs),
                 winners,
-            })
+            });
+            let inputs = debs.iter().map(|deb| deb_input(deb)).collect();
+            self.layer(component, title, kind, inputs, what)
         };
+        let mut drafts = Vec::new();
         let is_base = component.id.kind == ComponentKind::Base;
         if !rest.is_empty() || is_base {
-            drafts.push(Draft {
-                component: component.id.clone(),
-                title: format!("{}: {}", component.id.name, count(rest.len(), "OS package")),
-                kind: pack(&rest, is_base),
-                inputs: rest.iter().map(|deb| deb_input(deb)).collect(),
-                history: history(
-                    component,
-                    &names(&rest, |deb| &deb.name, |deb| &deb.version),
-                ),
-            });
+            let title = format!("{}: {}", component.id.name, count(rest.len(), "OS package"));
+            let what = names(&rest, |deb| &deb.name, |deb| &deb.version);
+            drafts.push(pack(&rest, is_base, title, &what));
         }
-        for deb in own {
-            drafts.push(Draft {
-                component: component.id.clone(),
-                title: format!("{} {}", deb.name, deb.version),
-                kind: pack(&[deb], false),
-                inputs: vec![deb_input(deb)],
-                history: history(component, &format!("{} {}", deb.name, deb.version)),
-            });
-        }
+        drafts.extend(own.into_iter().map(|deb| {
+            let title = format!("{} {}", deb.name, deb.version);
+            pack(&[deb], false, title.clone(), &title)
+        }));
+        drafts
     }
 
     /// The layer of the dpkg database of all the image's Debian packages.
     pub(crate) fn database(&self, component: &Component, debs: &[&Deb]) -> Draft {
         let debs = sorted(debs);
-        Draft {
-            component: component.id.clone(),
-            title: format!("dpkg database: {}", count(debs.len(), "package")),
-            kind: Kind::DebDatabase(DebDatabase {
-                usr_merge: self.usr_merge.clone(),
-                debs: archives(&debs),
+        let kind = Kind::DebDatabase(DebDatabase {
+            usr_merge: self.usr_merge.clone(),
+            debs: archives(&debs),
+        });
+        self.layer(
+            component,
+            format!("dpkg database: {}", count(debs.len(), "package")),
+            kind,
+            debs.iter().map(|deb| deb_input(deb)).collect(),
+            "dpkg database (unpacked, no maintainer script has run)",
+        )
+    }
+
+    /// The layer of what the maintainer scripts of `debs` change, on top of the layers of the
+    /// operating system so far.
+    pub(crate) fn configure(
+        &self,
+        component: &Component,
+        debs: &[&Deb],
+        system: &[Digest],
+    ) -> Draft {
+        let debs = sorted(debs);
+        let user = &self.family.user;
+        let is_base = component.id.kind == ComponentKind::Base;
+        let kind = Kind::Configure(Configure {
+            usr_merge: self.usr_merge.clone(),
+            layers: system.to_vec(),
+            debs: archives(&debs),
+            installed_by_dpkg: BTreeMap::new(),
+            user: is_base.then(|| UserEntry {
+                name: "default".to_owned(),
+                uid: user.uid,
+                gid: user.gid,
+                home: user.home.clone(),
+                shell: "/bin/bash".to_owned(),
             }),
-            inputs: debs.iter().map(|deb| deb_input(deb)).collect(),
-            history: history(
-                component,
-                "dpkg database (unpacked, no maintainer script has run)",
-            ),
-        }
+        });
+        let packages = count(debs.len(), "OS package");
+        self.layer(
+            component,
+            format!("{}: configure {packages}", component.id.name),
+            kind,
+            debs.iter().map(|deb| deb_input(deb)).collect(),
+            &format!("configured {packages}"),
+        )
     }
 
     /// The layer of the Python tree's skeleton.
     pub(crate) fn venv(&self, component: &Component) -> Draft {
-        let python = self.placement.python;
-        Draft {
-            component: component.id.clone(),
-            title: format!("Python {python} tree"),
-            kind: Kind::Venv(Venv {
-                placement: self.placement.clone(),
-                executable: format!("/usr/bin/python{}", self.base.python),
-                home: self.family.user.home.clone(),
-            }),
-            inputs: Vec::new(),
-            history: history(component, &format!("Python {python} tree")),
-        }
+        let title = format!("Python {} tree", self.placement.python);
+        let kind = Kind::Venv(Venv {
+            placement: self.placement.clone(),
+            executable: format!("/usr/bin/python{}", self.base.python),
+            home: self.family.user.home.clone(),
+        });
+        self.layer(component, title.clone(), kind, Vec::new(), &title)
     }
 
     /// The layers of a set's wheels.
     pub(crate) fn wheels(
         &self,
-        drafts: &mut Vec<Draft>,
         component: &Component,
         wheels: &[&Wheel],
         threshold: u64,
-    ) {
+    ) -> Vec<Draft> {
         let (own, rest) = layers::split(&sorted(wheels), threshold);
-        let pack = |wheels: &[&Wheel]| {
+        let pack = |wheels: &[&Wheel], title, what: &str| {
             let winners = if wheels.len() > 1 {
                 self.winners(component)
             } else {
                 BTreeMap::new()
             };
-            let placement = self.placement.clone();
-            Kind::PackWheels(PackWheels {
-                placement,
+            let kind = Kind::PackWheels(PackWheels {
+                placement: self.placement.clone(),
                 wheels: archives(wheels),
                 winners,
-            })
+            });
+            let inputs = wheels.iter().map(|wheel| wheel_input(wheel)).collect();
+            self.layer(component, title, kind, inputs, what)
         };
-        for wheel in own {
-            drafts.push(Draft {
-                component: component.id.clone(),
-                title: format!("{} {}", wheel.name, wheel.version),
-                kind: pack(&[wheel]),
-                inputs: vec![wheel_input(wheel)],
-                history: history(component, &format!("{} {}", wheel.name, wheel.version)),
-            });
-        }
+        let mut drafts: Vec<_> = own
+            .into_iter()
+            .map(|wheel| {
+                let title = format!("{} {}", wheel.name, wheel.version);
+                pack(&[wheel], title.clone(), &title)
+            })
+            .collect();
         if !rest.is_empty() {
-            drafts.push(Draft {
-                component: component.id.clone(),
-                title: format!("{}: {}", component.id.name, count(rest.len(), "wheel")),
-                kind: pack(&rest),
-                inputs: rest.iter().map(|wheel| wheel_input(wheel)).collect(),
-                history: history(component, &names(&rest, |it| &it.name, |it| &it.version)),
-            });
+            let title = format!("{}: {}", component.id.name, count(rest.len(), "wheel"));
+            let what = names(&rest, |it| &it.name, |it| &it.version);
+            drafts.push(pack(&rest, title, &what));
         }
+        drafts
     }
 
     /// The layer of the component's own files, if it has any.
@@ -239,16 +290,12 @@ impl<'a> Context<'a> {
             .map(|file| file.to.as_str())
             .collect::<Vec<_>>()
             .join(" ");
-        Some(Draft {
-            component: component.id.clone(),
-            title: format!("{}: {}", component.id.name, count(files.len(), "file")),
-            kind: Kind::Files(Files {
-                files,
-                placement: self.placement.clone(),
-            }),
-            inputs,
-            history: history(component, &list),
-        })
+        let title = format!("{}: {}", component.id.name, count(files.len(), "file"));
+        let kind = Kind::Files(Files {
+            files,
+            placement: self.placement.clone(),
+        });
+        Some(self.layer(component, title, kind, inputs, &list))
     }
 }
 
@@ -298,10 +345,6 @@ fn wheel_input(wheel: &Wheel) -> Input {
 fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
-}
-
-fn history(component: &Component, what: &str) -> String {
-    format!("{}: {what}", component.id)
 }
 
 /// `name version` of each package, cut where a history line stops being read.

@@ -37,4 +37,4 @@ pub use action::{
 pub use config::{ImageConfig, LABEL_KEYS};
 pub use graph::{dot, mermaid};
 pub use layers::{MAX_LAYERS, OWN_LAYER, usr_merge};
-pub use plan::{ImagePlan, Input, LayerUse, Origin, Plan, PlanError, Step, plan};
+pub use plan::{ImagePlan, Input, LayerUse, Origin, Plan, PlanError, PlanOptions, Step, plan};

@@ -7,7 +7,7 @@ use kiln_lock::{Deb, Lock, LockedImage, Set, Wheel};
 use kiln_recipe::{ComponentId, ComponentKind, Family, Platform};
 
 use crate::{
-    action::{ACTION_FORMAT, Action, Compression},
+    action::{Action, Compression},
     config::{self, ImageConfig},
     draft::{Context, Draft, combination},
     layers::{MAX_LAYERS, OWN_LAYER},
@@ -35,6 +35,30 @@ pub struct Step {
     pub title: String,
     /// Its inputs, in the order of the action.
     pub inputs: Vec<Input>,
+    /// The steps whose results it reads, by their places in [`Plan::steps`]; all before it.
+    pub needs: Vec<usize>,
+}
+
+/// What is left to choose once there is a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// How layers are compressed.
+    pub compression: Compression,
+    /// Run nothing: no maintainer scripts, no compiler, no commands of the family.
+    pub pack_only: bool,
+    /// Compile Python modules ahead, unless nothing is run.
+    pub bytecode: bool,
+}
+
+impl Default for PlanOptions {
+    /// Whole images in gzip layers.
+    fn default() -> Self {
+        Self {
+            compression: Compression::Gzip,
+            pack_only: false,
+            bytecode: true,
+        }
+    }
 }
 
 /// A blob that a step reads.
@@ -46,6 +70,16 @@ pub struct Input {
     pub size: u64,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+impl Input {
+    /// The key of the action that makes it, if one does.
+    pub fn built_by(&self) -> Option<Digest> {
+        match self.origin {
+            Origin::Built(key) => Some(key),
+            _ => None,
+        }
+    }
 }
 
 /// Where an input comes from.
@@ -71,6 +105,8 @@ pub enum Origin {
     },
     /// A file of the family, relative to its directory.
     Family(String),
+    /// The result of the action with this key: a wheel that is built from source.
+    Built(Digest),
 }
 
 /// An image: its layers and its configuration.
@@ -98,6 +134,8 @@ pub struct ImagePlan {
 pub struct LayerUse {
     /// Index into [`Plan::steps`].
     pub step: usize,
+    /// What was done, for the image's history: `pack`, `configure`, `compile`, `run`.
+    pub verb: &'static str,
     /// What the image's history says of it: component and packages.
     pub history: String,
 }
@@ -141,20 +179,21 @@ pub fn plan(
     family: &Family,
     lock: &Lock,
     images: &[&LockedImage],
-    compression: Compression,
+    options: PlanOptions,
 ) -> Result<Plan, PlanError> {
     let index = Index::new(lock);
     let mut steps = Steps::default();
     let images = images
         .iter()
         .map(|image| {
-            let (drafts, threshold) = image_drafts(family, &index, image)?;
-            let intern = |draft| steps.intern(image.platform, compression, draft);
+            let (drafts, threshold) = image_drafts(family, &index, image, options)?;
+            let layers = drafts.into_iter().filter_map(|draft| steps.intern(draft));
+            let layers = layers.collect();
             Ok(ImagePlan {
                 name: image.name.clone(),
                 platform: image.platform,
                 date: image.date.clone(),
-                layers: drafts.into_iter().map(intern).collect(),
+                layers,
                 config: config::config(family, image)?,
                 winners: winners(family, image),
                 threshold,
@@ -234,32 +273,39 @@ struct Steps {
 }
 
 impl Steps {
-    fn intern(&mut self, platform: Platform, compression: Compression, draft: Draft) -> LayerUse {
+    /// Adds the draft's step, unless it is there, and gives the layer that the image has of it.
+    fn intern(&mut self, draft: Draft) -> Option<LayerUse> {
         let Draft {
+            key,
+            action,
             component,
             title,
-            kind,
             inputs,
             history,
         } = draft;
-        let action = Action {
-            format: ACTION_FORMAT,
-            platform,
-            compression,
-            kind,
-        };
-        let key = action.key();
-        let step = *self.by_key.entry(key).or_insert_with(|| {
+        let verb = action.kind.verb();
+        let step = self.by_key.get(&key).copied().unwrap_or_else(|| {
+            // A draft stands after those that it needs; `drafts_at` sees to it.
+            let mut needs = action.needs();
+            needs.extend(inputs.iter().filter_map(Input::built_by));
+            let needs = needs.iter().filter_map(|key| self.by_key.get(key).copied());
+            let needs = needs.collect();
             self.list.push(Step {
                 key,
                 action,
                 component,
                 title,
                 inputs,
+                needs,
             });
+            self.by_key.insert(key, self.list.len() - 1);
             self.list.len() - 1
         });
-        LayerUse { step, history }
+        history.map(|history| LayerUse {
+            step,
+            verb,
+            history,
+        })
     }
 }
 
@@ -268,29 +314,33 @@ fn image_drafts(
     family: &Family,
     index: &Index<'_>,
     image: &LockedImage,
+    options: PlanOptions,
 ) -> Result<(Vec<Draft>, u64), PlanError> {
     let mut threshold = OWN_LAYER;
     loop {
-        let drafts = drafts_at(family, index, image, threshold)?;
-        if drafts.len() <= MAX_LAYERS {
+        let drafts = drafts_at(family, index, image, options, threshold)?;
+        let layers = drafts.iter().filter(|draft| draft.is_layer()).count();
+        if layers <= MAX_LAYERS {
             return Ok((drafts, threshold));
         }
         // No archive is larger than this; doubling on would change nothing.
         if threshold > 1 << 50 {
-            let (image, layers) = (image.name.clone(), drafts.len());
+            let image = image.name.clone();
             return Err(PlanError::TooManyLayers { image, layers });
         }
         threshold *= 2;
     }
 }
 
+/// A draft stands after all whose results it reads.
 fn drafts_at(
     family: &Family,
     index: &Index<'_>,
     image: &LockedImage,
+    options: PlanOptions,
     threshold: u64,
 ) -> Result<Vec<Draft>, PlanError> {
-    let context = Context::new(family, image)?;
+    let context = Context::new(family, image, options)?;
     let sets = image
         .sets
         .iter()
@@ -299,18 +349,28 @@ fn drafts_at(
     let last_with_debs = sets.iter().rposition(|set| !set.debs.is_empty());
     let mut drafts = Vec::new();
     let mut all_debs = Vec::new();
+    // Keys of the layers of the operating system so far.
+    let mut system = Vec::new();
     for (position, set) in sets.iter().enumerate() {
         let component = context.component(&set.component)?;
         let debs = index.debs(set)?;
-        context.debs(&mut drafts, component, &debs, threshold);
-        all_debs.extend(debs);
-        if last_with_debs == Some(position) {
-            drafts.push(context.database(component, &all_debs));
+        let packed = context.debs(component, &debs, threshold);
+        system.extend(packed.iter().map(|draft| draft.key));
+        drafts.extend(packed);
+        all_debs.extend(&debs);
+        if options.pack_only {
+            if last_with_debs == Some(position) {
+                drafts.push(context.database(component, &all_debs));
+            }
+        } else if !debs.is_empty() {
+            let configure = context.configure(component, &debs, &system);
+            system.push(configure.key);
+            drafts.push(configure);
         }
         if set.component.kind == ComponentKind::Base {
             drafts.push(context.venv(component));
         }
-        context.wheels(&mut drafts, component, &index.wheels(set)?, threshold);
+        drafts.extend(context.wheels(component, &index.wheels(set)?, threshold));
         drafts.extend(context.files(component));
     }
     Ok(drafts)
