@@ -102,6 +102,11 @@ impl Store {
         self.root.join("tmp")
     }
 
+    /// Where the sandbox keeps unpacked layers. It may be dropped at any time.
+    pub fn rootfs_dir(&self) -> PathBuf {
+        self.root.join("rootfs")
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }

@@ -29,13 +29,29 @@ const KEY_DIGITS: usize = 64;
 pub enum ActionResult {
     /// A layer.
     Layer(LayerDescriptor),
+    /// A blob that other actions read: a built wheel, the compiled modules of a wheel.
+    Blob {
+        /// Its digest.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
 }
 
 impl ActionResult {
+    /// The layer, if it is one.
+    pub fn layer(&self) -> Option<&LayerDescriptor> {
+        match self {
+            Self::Layer(layer) => Some(layer),
+            Self::Blob { .. } => None,
+        }
+    }
+
     /// The digest and size of the blob that must be there for the result to count.
     pub fn blob(&self) -> (Digest, u64) {
         match self {
             Self::Layer(layer) => (layer.digest, layer.size),
+            Self::Blob { digest, size } => (*digest, *size),
         }
     }
 }
