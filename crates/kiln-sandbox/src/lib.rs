@@ -10,9 +10,15 @@
 //!   after another, reaps orphans, watches limits;
 //! - *capture*: what differs between the layers and the tree after the job.
 
+mod error;
+mod sandbox;
 mod spec;
+mod worker;
 
+pub use error::{ExitStatus, Resource, SandboxError};
+pub use sandbox::{Captured, Sandbox};
 pub use spec::{
     Bind, Choice, Command, IdChoice, Interactive, Job, LayerBlob, Limits, NetworkMode, Step,
     TreeChoice, Volume,
 };
+pub use worker::worker_main;
