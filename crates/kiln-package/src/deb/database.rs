@@ -25,12 +25,20 @@ const DIRECTORIES: [&str; 5] = ["alternatives", "info", "parts", "triggers", "up
 /// The database files that belong to no single package, sorted by path. They depend on the set
 /// of packages, not on their order.
 pub fn unpacked_database(packages: &[&DebFacts]) -> Vec<Entry> {
+    unpacked_onto(&BTreeMap::new(), packages)
+}
+
+/// Like [`unpacked_database`], for packages that come to a system with a database. `below` are
+/// its `status`, `triggers/File` and named triggers, by their path below `var/lib/dpkg`. The
+/// packages must be new there.
+pub fn unpacked_onto(below: &BTreeMap<String, String>, packages: &[&DebFacts]) -> Vec<Entry> {
     let mut packages = packages.to_vec();
     packages.sort_by_key(|facts| (&facts.name, &facts.architecture));
     packages.dedup_by_key(|facts| (&facts.name, &facts.architecture));
 
-    let mut status = String::new();
-    let mut file_triggers = String::new();
+    let known = |name: &str| below.get(name).cloned().unwrap_or_default();
+    let mut status = known("status");
+    let mut file_triggers = known("triggers/File");
     let mut named_triggers: BTreeMap<&str, String> = BTreeMap::new();
     for facts in packages {
         status.push_str(&record(facts));
@@ -42,7 +50,7 @@ pub fn unpacked_database(packages: &[&DebFacts]) -> Vec<Entry> {
             } else {
                 named_triggers
                     .entry(&trigger.name)
-                    .or_default()
+                    .or_insert_with(|| known(&format!("triggers/{}", trigger.name)))
                     .push_str(&who);
             }
         }

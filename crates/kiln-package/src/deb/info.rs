@@ -67,6 +67,17 @@ impl ControlFiles {
         Ok(Self { files })
     }
 
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.files.iter().map(|file| file.name.clone()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(super) fn newest(&self) -> i64 {
+        let times = self.files.iter().map(|file| file.member.mtime);
+        times.max().unwrap_or_default()
+    }
+
     fn text(&self, name: &'static str) -> Result<Option<&str>, Fault> {
         self.files
             .iter()

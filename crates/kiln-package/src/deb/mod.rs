@@ -54,7 +54,7 @@ use kiln_layer::Entry;
 
 pub use self::ar::ArError;
 pub use self::control::{ControlError, Paragraph};
-pub use self::database::unpacked_database;
+pub use self::database::{unpacked_database, unpacked_onto};
 pub use self::error::{DebError, Fault};
 pub use self::tar::{TarError, TarProblem};
 pub use self::tree::TreeError;
@@ -123,6 +123,12 @@ pub struct DebFacts {
     pub conffiles: Vec<Conffile>,
     /// Triggers that the package is interested in or activates.
     pub triggers: Triggers,
+    /// The names of the control files that dpkg reads, `control` included, sorted.
+    pub control_files: Vec<String>,
+    /// The newest modification time of the control files in seconds since the epoch: when the
+    /// package was made. Debian's tools bring all times of a package to that of its changelog at
+    /// the latest.
+    pub built: i64,
 }
 
 impl DebFacts {
@@ -261,6 +267,8 @@ impl Head {
             control: paragraph,
             conffiles: self.control.conffiles(tree)?,
             triggers: self.control.triggers()?,
+            control_files: self.control.names(),
+            built: self.control.newest(),
         })
     }
 }
