@@ -1,4 +1,4 @@
-//! Bounded reading of zip archives, without copying what they hold.
+//! Zip archives: bounded reading, without copying what they hold; and writing ([`write()`]).
 //!
 //! The format is PKWARE's APPNOTE 6.3; wheels use a small part of it. The central directory is
 //! the only truth (as for every installer), but the local headers and data descriptors must say
@@ -13,6 +13,7 @@
 //! really holds is checked when it is inflated: by [`Member::read`], or when the layer is made.
 
 mod error;
+mod write;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,6 +26,7 @@ use kiln_layer::{EntryPath, Payload};
 use rawzip::{CompressionMethod, ZipArchive, ZipFileHeaderRecord, ZipSliceArchive};
 
 pub use error::{Fault, ZipError};
+pub use write::{NewMember, WriteError, write};
 
 /// The most members that an archive may have (the largest real wheels have some 30,000).
 pub const MAX_MEMBERS: usize = 200_000;
