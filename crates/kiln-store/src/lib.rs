@@ -8,7 +8,9 @@
 //!   blobs/sha256/HEX    /
 //!   actions/results     action key → result, a log
 //!   actions/outlines/HEX  what the layer of this digest holds, in brief
+//!   actions/failed/HEX  where the state is that the action with this key left when it failed
 //!   downloads/sha256/HEX  packages as fetched
+//!   rootfs/             the sandbox's: layers unpacked, states of failed actions; may go any time
 //!   tmp/                files that are being written
 //!   lock, index.lock    see below
 //! ```
@@ -39,6 +41,7 @@
 mod blob;
 mod collect;
 mod error;
+mod failed;
 mod files;
 mod images;
 mod lock;
@@ -54,6 +57,7 @@ use kiln_digest::Digest;
 pub use blob::BlobWriter;
 pub use collect::{GcOptions, GcReport, Removed, RemovedKind};
 pub use error::StoreError;
+pub use failed::FailedAction;
 pub use open::{STORE_FORMAT, default_root};
 pub use results::ActionResult;
 pub use verify::{VerifyReport, Wrong};
@@ -105,6 +109,19 @@ impl Store {
     /// Where the sandbox keeps unpacked layers. It may be dropped at any time.
     pub fn rootfs_dir(&self) -> PathBuf {
         self.root.join("rootfs")
+    }
+
+    /// Does `work` while nobody else uses the store. Calls `wait` with the path of the lock before
+    /// waiting for others.
+    pub fn alone<T>(
+        &mut self,
+        wait: &mut dyn FnMut(&Path),
+        work: impl FnOnce(&Self) -> T,
+    ) -> Result<T, StoreError> {
+        self.lock.change(lock::Mode::Exclusive, wait)?;
+        let done = work(self);
+        self.lock.change(lock::Mode::Shared, wait)?;
+        Ok(done)
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -56,6 +56,18 @@ impl ActionResult {
     }
 }
 
+impl ActionResult {
+    /// A record of the log that says that the action with this key gave this, without a line feed.
+    pub fn record(&self, key: &Digest) -> String {
+        encode(key, self).trim_end().to_owned()
+    }
+
+    /// The results in a log.
+    pub fn parse_log(log: &[u8]) -> BTreeMap<Digest, Self> {
+        read(log, None)
+    }
+}
+
 impl Store {
     /// The known results among these keys. A result whose blob is not there, or has another size,
     /// is not returned. Reads the log once.
@@ -83,7 +95,7 @@ impl Store {
             .create(true)
             .open(&path)
             .map_err(StoreError::io("open", &path))?;
-        append(&mut file, &encode(key, result)).map_err(StoreError::io("write", &path))
+        append(&mut file, encode(key, result).as_bytes()).map_err(StoreError::io("write", &path))
     }
 
     /// All results, whether their blobs are there or not.
@@ -99,11 +111,11 @@ impl Store {
         &self,
         results: &BTreeMap<Digest, ActionResult>,
     ) -> Result<(), StoreError> {
-        let log: Vec<u8> = results
+        let log: String = results
             .iter()
-            .flat_map(|(key, result)| encode(key, result))
+            .map(|(key, result)| encode(key, result))
             .collect();
-        files::replace(&self.path("tmp"), &self.path(LOG), &log)
+        files::replace(&self.path("tmp"), &self.path(LOG), log.as_bytes())
     }
 }
 
@@ -128,14 +140,14 @@ fn append(file: &mut File, line: &[u8]) -> std::io::Result<()> {
     written
 }
 
-fn encode(key: &Digest, result: &ActionResult) -> Vec<u8> {
+fn encode(key: &Digest, result: &ActionResult) -> String {
     #[expect(
         clippy::expect_used,
         reason = "plain data with text keys always serialises"
     )]
     let json = serde_json::to_string(result).expect("a result serialises");
     let record = format!("{} {json}", key.hex());
-    format!("{} {record}\n", check(record.as_bytes())).into_bytes()
+    format!("{} {record}\n", check(record.as_bytes()))
 }
 
 fn check(record: &[u8]) -> String {
@@ -197,14 +209,15 @@ mod tests {
     fn log(numbers: &[u8]) -> Vec<u8> {
         numbers
             .iter()
-            .flat_map(|number| encode(&key(*number), &result(&number.to_string())))
-            .collect()
+            .map(|number| encode(&key(*number), &result(&number.to_string())))
+            .collect::<String>()
+            .into_bytes()
     }
 
     /// Stores that exist hold such lines: a change must still read them.
     #[test]
     fn a_record_is_this_line() {
-        let line = String::from_utf8(encode(&key(1), &result("x"))).unwrap();
+        let line = encode(&key(1), &result("x"));
         let record = format!(
             r#"{} {{"layer":{{"digest":"{}","diff_id":"{}","size":1,"unpacked_size":1099511627776,"media_type":"gzip"}}}}"#,
             Digest::of(&[1]).hex(),
@@ -220,7 +233,7 @@ mod tests {
     #[test]
     fn the_last_record_of_a_key_counts() {
         let mut log = log(&[1, 2]);
-        log.extend(encode(&key(1), &result("newer")));
+        log.extend(encode(&key(1), &result("newer")).into_bytes());
         let found = read(&log, None);
         assert_eq!(found[&key(1)], result("newer"));
         assert_eq!(found[&key(2)], result("2"));
