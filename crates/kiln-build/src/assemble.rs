@@ -3,11 +3,21 @@
 use kiln_layer::LayerSummary;
 use kiln_oci::{ImageError, ImageSpec, LayerDescriptor, LayerInfo, LayerMediaType, Platform};
 use kiln_plan::{Compression, ImagePlan};
-use kiln_store::Store;
+use kiln_store::{ActionResult, Store};
 
-use crate::error::BuildError;
+use crate::{error::BuildError, execute::Summary};
 
-/// The result of an action, from what writing its layer told.
+/// The result of an action, from what writing it told.
+pub(crate) fn result(summary: &Summary, compression: Compression) -> ActionResult {
+    match summary {
+        Summary::Layer(layer) => ActionResult::Layer(descriptor(layer, compression)),
+        Summary::Blob { digest, size } => ActionResult::Blob {
+            digest: *digest,
+            size: *size,
+        },
+    }
+}
+
 pub(crate) fn descriptor(summary: &LayerSummary, compression: Compression) -> LayerDescriptor {
     LayerDescriptor {
         digest: summary.digest,
@@ -53,7 +63,7 @@ fn spec(image: &ImagePlan, layers: &[LayerDescriptor]) -> ImageSpec {
             .unwrap_or(("", &layer.history));
         LayerInfo {
             descriptor: descriptor.clone(),
-            created_by: format!("kiln pack {component}"),
+            created_by: format!("kiln {} {component}", layer.verb),
             comment: what.to_owned(),
         }
     });

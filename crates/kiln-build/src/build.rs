@@ -1,8 +1,8 @@
 //! The build of a plan: what is known, what must be fetched and run, and the images at the end.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::atomic::AtomicBool,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{OnceLock, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use kiln_fetch::{Artifact, Fetcher, Wanted};
 use kiln_oci::{Image, LayerDescriptor};
 use kiln_plan::{Input, Origin, Plan};
 use kiln_recipe::Platform;
+use kiln_sandbox::Choice;
 use kiln_store::{ActionResult, Store};
 
 use crate::{
@@ -22,6 +23,8 @@ use crate::{
 pub struct Options {
     /// Steps that run at once.
     pub jobs: usize,
+    /// How the sandbox works.
+    pub sandbox: Choice,
 }
 
 /// Where the time went. Downloading and packing overlap.
@@ -86,55 +89,23 @@ pub fn build(
     events: &(dyn Fn(Event) + Send + Sync),
     cancelled: &AtomicBool,
 ) -> Result<Built, BuildError> {
-    let started = Instant::now();
-    let keys: Vec<_> = plan.steps.iter().map(|step| step.key).collect();
-    let mut known = store.results(&keys)?;
-    let layer = |ActionResult::Layer(descriptor)| descriptor;
-    let results: Vec<_> = keys
+    let roots: Vec<_> = plan
+        .images
         .iter()
-        .map(|key| known.remove(key).map(layer))
+        .flat_map(|image| image.layers.iter().map(|layer| layer.step))
         .collect();
-    let todo: Vec<_> = (0..plan.steps.len())
-        .filter(|&step| results[step].is_none())
-        .collect();
-    let mut timings = Timings {
-        lookup: started.elapsed(),
-        ..Timings::default()
-    };
-
-    let wanted = wanted(plan, &todo, store);
-    let download_bytes = wanted.iter().map(|wanted| wanted.size).sum();
-    let downloads = wanted.len();
-    events(Event::Started {
-        steps: plan.steps.len(),
-        known: plan.steps.len() - todo.len(),
-        downloads,
-        download_bytes,
-    });
-
-    let new: Vec<_> = results.iter().map(Option::is_none).collect();
-    let run = Run {
-        plan,
-        store,
-        fetcher,
-        family,
-        events,
-        cancelled,
-    };
-    let results = if todo.is_empty() {
-        results
-    } else {
-        run.steps(results, &todo, wanted, options.jobs.max(1), &mut timings)?
-    };
-
+    let mut done = steps(
+        plan, &roots, store, fetcher, family, options, events, cancelled,
+    )?;
     let started = Instant::now();
+    let (results, new) = (&done.results, &done.new);
     let mut images = Vec::with_capacity(plan.images.len());
     let mut named = BTreeMap::<&str, Vec<Image>>::new();
     for image in &plan.images {
         let descriptors: Vec<_> = image
             .layers
             .iter()
-            .filter_map(|layer| results[layer.step].clone())
+            .filter_map(|layer| results[layer.step].as_ref()?.layer().cloned())
             .collect();
         let made = assemble::image(image, &descriptors)?;
         // A manifest is written only after this check, so one that is there has passed it.
@@ -165,14 +136,106 @@ pub fn build(
             name: name.to_owned(),
         });
     }
-    timings.assemble = started.elapsed();
+    done.timings.assemble = started.elapsed();
     Ok(Built {
         images,
+        timings: done.timings,
+        steps_run: done.steps_run,
+        downloads: done.downloads,
+        download_bytes: done.download_bytes,
+    })
+}
+
+/// What running some steps of a plan gave.
+#[derive(Debug)]
+pub struct Done {
+    /// The result of each step of the plan; those that nothing asked for may have none.
+    pub results: Vec<Option<ActionResult>>,
+    /// Which steps were run, as opposed to known.
+    pub new: Vec<bool>,
+    /// Where the time went.
+    pub timings: Timings,
+    /// How many steps were run.
+    pub steps_run: usize,
+    /// Files downloaded.
+    pub downloads: usize,
+    /// Bytes downloaded.
+    pub download_bytes: u64,
+}
+
+/// Runs the steps `roots` of `plan`, and what they need, as far as their results are not known.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is one part of the world that a build touches"
+)]
+pub fn steps(
+    plan: &Plan,
+    roots: &[usize],
+    store: &Store,
+    fetcher: &Fetcher,
+    family: &FamilyFiles,
+    options: &Options,
+    events: &(dyn Fn(Event) + Send + Sync),
+    cancelled: &AtomicBool,
+) -> Result<Done, BuildError> {
+    let started = Instant::now();
+    let keys: Vec<_> = plan.steps.iter().map(|step| step.key).collect();
+    let mut known = store.results(&keys)?;
+    let results: Vec<_> = keys.iter().map(|key| known.remove(key)).collect();
+    let todo = demanded(plan, roots, &results);
+    let mut timings = Timings {
+        lookup: started.elapsed(),
+        ..Timings::default()
+    };
+    let wanted = wanted(plan, &todo, store);
+    let download_bytes = wanted.iter().map(|wanted| wanted.size).sum();
+    let downloads = wanted.len();
+    events(Event::Started {
+        steps: plan.steps.len(),
+        known: plan.steps.len() - todo.len(),
+        downloads,
+        download_bytes,
+    });
+    let mut new = vec![false; plan.steps.len()];
+    for &step in &todo {
+        new[step] = true;
+    }
+    let run = Run {
+        plan,
+        store,
+        fetcher,
+        family,
+        events,
+        cancelled,
+        choice: options.sandbox,
+        sandbox: OnceLock::new(),
+    };
+    let results = if todo.is_empty() {
+        results
+    } else {
+        run.steps(results, &todo, wanted, options.jobs.max(1), &mut timings)?
+    };
+    Ok(Done {
+        results,
+        new,
         timings,
         steps_run: todo.len(),
         downloads,
         download_bytes,
     })
+}
+
+/// The steps that must run to have the results of `roots`, in the order of the plan: what only a
+/// known step would have needed is not looked at.
+fn demanded(plan: &Plan, roots: &[usize], results: &[Option<ActionResult>]) -> Vec<usize> {
+    let mut todo = BTreeSet::new();
+    let mut open = roots.to_vec();
+    while let Some(step) = open.pop() {
+        if results[step].is_none() && todo.insert(step) {
+            open.extend(&plan.steps[step].needs);
+        }
+    }
+    todo.into_iter().collect()
 }
 
 /// The packages that the steps `todo` read and that are not in the store, each once.
@@ -220,7 +283,7 @@ pub(crate) fn as_wanted(input: &Input) -> Option<Wanted> {
                 file: file.clone(),
             },
         ),
-        Origin::Family(_) => return None,
+        Origin::Family(_) | Origin::Built(_) => return None,
     };
     Some(Wanted {
         source: source.clone(),

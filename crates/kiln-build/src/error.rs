@@ -19,9 +19,21 @@ pub enum BuildError {
     Step {
         /// The step, for people.
         title: String,
+        /// The key of its action.
+        key: Digest,
         /// Why.
         #[source]
         source: Box<ExecuteError>,
+    },
+    /// A wheel that is built from source came out other than when it was locked.
+    #[error("{title} was built anew, and is {found}; the lock says {expected}")]
+    Unreproducible {
+        /// The step that reads the wheel.
+        title: String,
+        /// What the lock says.
+        expected: Digest,
+        /// What was built.
+        found: Digest,
     },
     /// A file of the family is not the locked one.
     #[error("`{path}` is not the file that was locked ({expected})")]
@@ -67,6 +79,11 @@ impl BuildError {
         match self {
             Self::Fetch(error) => error.hint(),
             Self::Step { source, .. } => source.hint(),
+            Self::Unreproducible { .. } => Some(
+                "its build depends on something that is not in the lock, such as a clock or \
+                 chance; build it elsewhere and depend on the wheel"
+                    .into(),
+            ),
             Self::FamilyFile { .. } => Some("run `kiln lock`".into()),
             Self::Store(error) => error.hint(),
             Self::Conflict { path, upper, .. } => Some(format!(

@@ -26,6 +26,13 @@ pub enum Event {
         /// For people.
         title: String,
     },
+    /// A command of a step printed something.
+    StepOutput {
+        /// Index of the step.
+        step: usize,
+        /// What it printed, as it came: perhaps part of a line, perhaps not text.
+        bytes: Vec<u8>,
+    },
     /// A step's layer is in the store.
     StepFinished {
         /// Index of the step.

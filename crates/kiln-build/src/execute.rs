@@ -1,6 +1,12 @@
 //! One action → one layer. Reads the action and its inputs, nothing else.
 
-use std::{collections::BTreeMap, io, io::Write, path::Path};
+use std::{
+    collections::BTreeMap,
+    io,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
 
 use bytes::Bytes;
 use kiln_digest::Digest;
@@ -14,7 +20,11 @@ use kiln_package::{
     wheel::{self, WheelError},
 };
 use kiln_plan::{ACTION_FORMAT, Action, Archive, Compression, Files, Kind, Placement, Venv};
+use kiln_recipe::Platform;
+use kiln_sandbox::{Job, LayerBlob, Sandbox, SandboxError};
 use rayon::prelude::*;
+
+use crate::run;
 
 /// Opens an input by its digest. What it gives has been verified.
 pub type OpenInput<'a> = dyn Fn(&Digest) -> io::Result<Bytes> + Sync + 'a;
@@ -63,6 +73,21 @@ pub enum ExecuteError {
     /// The layer cannot be written.
     #[error(transparent)]
     Layer(#[from] LayerError),
+    /// The blob cannot be written.
+    #[error("writing the result")]
+    Blob(#[source] io::Error),
+    /// The result of another action is not at hand.
+    #[error("the result of action {0} is not there")]
+    NoResult(Digest),
+    /// The result of another action is a blob where a layer is needed.
+    #[error("action {0} gives no layer")]
+    NotALayer(Digest),
+    /// Programs of another platform cannot be run here.
+    #[error("this machine cannot run programs for {0}")]
+    ForeignPlatform(Platform),
+    /// The sandbox refused, or what ran in it failed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
 }
 
 impl ExecuteError {
@@ -74,7 +99,15 @@ impl ExecuteError {
             Self::Deb { source, .. } => source.hint(),
             Self::Layer(error) => error.hint(),
             Self::Format(_) => Some("use the kiln that planned it, or plan again".into()),
-            Self::Input { .. } | Self::Path(_) => None,
+            Self::Sandbox(error) => error.hint(),
+            Self::ForeignPlatform(platform) => Some(format!(
+                "build on a machine for {platform}, or `--pack-only`, which runs nothing"
+            )),
+            Self::Input { .. }
+            | Self::Path(_)
+            | Self::Blob(_)
+            | Self::NoResult(_)
+            | Self::NotALayer(_) => None,
         }
     }
 
@@ -88,42 +121,142 @@ impl ExecuteError {
     }
 }
 
-/// Carries out `action` and writes its layer, compressed, into `out`.
-///
-/// `spool` is a directory for unnamed temporary files that hold what is too large for memory.
-pub fn execute<W: Write + Send>(
-    action: &Action,
-    open: &OpenInput<'_>,
-    spool: &Path,
-    out: W,
-) -> Result<LayerSummary, ExecuteError> {
-    let entries = entries(action, open, spool)?;
-    write(action, &entries, out)
+/// What an action may read and use, besides itself.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Opens an archive by its digest.
+    pub open: &'a OpenInput<'a>,
+    /// Where the file of an archive is.
+    pub path: &'a (dyn Fn(&Digest) -> io::Result<PathBuf> + Sync),
+    /// The result of another action, by that action's key.
+    pub result: &'a (dyn Fn(&Digest) -> Result<Found, ExecuteError> + Sync),
+    /// A directory for unnamed temporary files that hold what is too large for memory.
+    pub spool: &'a Path,
+    /// The sandbox; asked for by actions that execute, and by no other.
+    pub sandbox: &'a (dyn Fn() -> Result<&'a Sandbox, SandboxError> + Sync),
+    /// What commands print.
+    pub output: &'a (dyn Fn(&[u8]) + Sync),
+    /// Set when the user interrupts.
+    pub cancelled: &'a AtomicBool,
 }
 
-/// Writes the layer of `entries`, as `action` wants it compressed.
+/// The platform whose programs this machine runs.
+#[cfg(target_arch = "x86_64")]
+const HOST: Platform = Platform::LinuxAmd64;
+#[cfg(target_arch = "aarch64")]
+const HOST: Platform = Platform::LinuxArm64;
+
+impl<'a> Context<'a> {
+    /// A context for actions that only pack: there are no results of others, and no sandbox.
+    pub fn packing(open: &'a OpenInput<'a>, spool: &'a Path) -> Self {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        Self {
+            open,
+            path: &|_| Err(io::Error::from(io::ErrorKind::NotFound)),
+            result: &|key| Err(ExecuteError::NoResult(*key)),
+            spool,
+            sandbox: &|| {
+                Err(SandboxError::Setup {
+                    what: "packing".to_owned(),
+                    reason: "only actions that execute have a sandbox".to_owned(),
+                })
+            },
+            output: &|_| {},
+            cancelled: &NEVER,
+        }
+    }
+
+    /// The layers that the actions with these keys made.
+    pub(crate) fn layers(&self, keys: &[Digest]) -> Result<Vec<LayerBlob>, ExecuteError> {
+        keys.iter()
+            .map(|key| match (self.result)(key)? {
+                Found::Layer(layer) => Ok(layer),
+                Found::Blob(_) => Err(ExecuteError::NotALayer(*key)),
+            })
+            .collect()
+    }
+
+    /// Runs a job in the sandbox.
+    pub(crate) fn run(&self, job: &Job) -> Result<Vec<Entry>, ExecuteError> {
+        let mut output = |bytes: &[u8]| (self.output)(bytes);
+        let captured = (self.sandbox)()?.run(job, self.spool, &mut output, self.cancelled)?;
+        Ok(captured.entries)
+    }
+}
+
+/// The result of another action.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// A layer.
+    Layer(LayerBlob),
+    /// The file of a blob.
+    Blob(PathBuf),
+}
+
+/// What an action gave, before it is written.
+#[derive(Debug)]
+pub(crate) enum Product {
+    /// The entries of a layer.
+    Entries(Vec<Entry>),
+    /// A blob.
+    Blob(Bytes),
+}
+
+/// What was written.
+#[derive(Debug, Clone)]
+pub enum Summary {
+    /// A layer.
+    Layer(LayerSummary),
+    /// A blob.
+    Blob {
+        /// Its digest.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+}
+
+/// Carries out `action` and writes its layer, compressed, or its blob into `out`.
+pub fn execute<W: Write + Send>(
+    action: &Action,
+    context: &Context<'_>,
+    out: W,
+) -> Result<Summary, ExecuteError> {
+    write(action, &product(action, context)?, out)
+}
+
+/// Writes what `action` gave, as the action wants it compressed.
 pub(crate) fn write<W: Write + Send>(
     action: &Action,
-    entries: &[Entry],
-    out: W,
-) -> Result<LayerSummary, ExecuteError> {
+    product: &Product,
+    mut out: W,
+) -> Result<Summary, ExecuteError> {
     let compression = match action.compression {
         Compression::Gzip => kiln_layer::Compression::Gzip,
         Compression::Zstd => kiln_layer::Compression::Zstd,
     };
-    Ok(write_layer(entries, compression, out)?)
+    Ok(match product {
+        Product::Entries(entries) => Summary::Layer(write_layer(entries, compression, out)?),
+        Product::Blob(bytes) => {
+            out.write_all(bytes).map_err(ExecuteError::Blob)?;
+            Summary::Blob {
+                digest: Digest::of(bytes),
+                size: bytes.len() as u64,
+            }
+        }
+    })
 }
 
-/// What the layer of `action` consists of.
-pub(crate) fn entries(
-    action: &Action,
-    open: &OpenInput<'_>,
-    spool: &Path,
-) -> Result<Vec<Entry>, ExecuteError> {
+/// What `action` gives.
+pub(crate) fn product(action: &Action, context: &Context<'_>) -> Result<Product, ExecuteError> {
     if action.format != ACTION_FORMAT {
         return Err(ExecuteError::Format(action.format));
     }
-    Ok(match &action.kind {
+    if action.executes() && action.platform != HOST {
+        return Err(ExecuteError::ForeignPlatform(action.platform));
+    }
+    let Context { open, spool, .. } = *context;
+    Ok(Product::Entries(match &action.kind {
         Kind::PackDebs(pack) => {
             let usr_merge = UsrMerge(pack.usr_merge.clone());
             let packages = each_deb(&pack.debs, open, |bytes, file| {
@@ -208,7 +341,22 @@ pub(crate) fn entries(
                 &parents(&files.placement)?,
             )?
         }
-    })
+        Kind::Run(run) => run::entries(run, context)?,
+        Kind::Configure(_) | Kind::Bytecode(_) | Kind::PackBytecode(_) | Kind::BuildWheel(_) => {
+            return Err(ExecuteError::Format(action.format));
+        }
+    }))
+}
+
+/// What actions that compile with the same interpreter give: together they cost far less.
+pub(crate) fn compile(
+    actions: &[&Action],
+    context: &Context<'_>,
+) -> Result<Vec<Product>, ExecuteError> {
+    actions
+        .iter()
+        .map(|action| product(action, context))
+        .collect()
 }
 
 fn read(archive: &Archive, open: &OpenInput<'_>) -> Result<Bytes, ExecuteError> {

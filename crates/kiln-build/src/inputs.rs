@@ -30,18 +30,14 @@ impl FamilyFiles {
     }
 }
 
-/// Maps a downloaded archive.
-pub(crate) fn map_download(store: &Store, sha256: &Digest) -> io::Result<Bytes> {
-    map(&store.download_path(sha256))
-}
-
+/// Maps a file of the store.
 #[expect(unsafe_code, reason = "memory map of a file that nobody else writes")]
-fn map(path: &Path) -> io::Result<Bytes> {
+pub(crate) fn map(path: &Path) -> io::Result<Bytes> {
     let file = File::open(path)?;
     if file.metadata()?.len() == 0 {
         return Ok(Bytes::new());
     }
-    // SAFETY: downloads are written under another name, synced, renamed and never written again;
+    // SAFETY: downloads and blobs are written under another name, synced, renamed and never written again;
     // the store's directory is open to its owner alone.
     let map = unsafe { Mmap::map(&file)? };
     Ok(Bytes::from_owner(map))
@@ -49,5 +45,5 @@ fn map(path: &Path) -> io::Result<Bytes> {
 
 /// Whether the bytes of a downloaded archive are still the ones that were verified.
 pub(crate) fn is_intact(store: &Store, sha256: &Digest) -> bool {
-    map_download(store, sha256).is_ok_and(|bytes| Digest::of(&bytes) == *sha256)
+    map(&store.download_path(sha256)).is_ok_and(|bytes| Digest::of(&bytes) == *sha256)
 }

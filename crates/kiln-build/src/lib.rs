@@ -30,11 +30,12 @@ mod event;
 mod execute;
 mod inputs;
 mod outline;
+mod run;
 mod schedule;
 mod step;
 
-pub use build::{Built, BuiltImage, BuiltLayer, Options, Timings, build};
+pub use build::{Built, BuiltImage, BuiltLayer, Done, Options, Timings, build, steps};
 pub use error::BuildError;
 pub use event::Event;
-pub use execute::{ExecuteError, OpenInput, execute};
+pub use execute::{Context, ExecuteError, Found, OpenInput, Summary, execute};
 pub use inputs::FamilyFiles;

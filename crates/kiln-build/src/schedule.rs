@@ -2,9 +2,9 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeSet, BinaryHeap, HashMap},
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::RecvTimeoutError,
     },
@@ -13,9 +13,9 @@ use std::{
 
 use kiln_digest::Digest;
 use kiln_fetch::{FetchError, Fetcher, Wanted};
-use kiln_oci::LayerDescriptor;
-use kiln_plan::{Plan, Step};
-use kiln_store::Store;
+use kiln_plan::{Kind, Plan, Step};
+use kiln_sandbox::{Choice, Sandbox};
+use kiln_store::{ActionResult, Store};
 
 use crate::{build::Timings, error::BuildError, event::Event, inputs::FamilyFiles};
 
@@ -23,11 +23,16 @@ use crate::{build::Timings, error::BuildError, event::Event, inputs::FamilyFiles
 const MEMORY_BUDGET: u64 = 256 << 20;
 
 /// What a step may hold: a layer writer's buffers at most, and never more than a few times its
-/// input.
+/// input. (What programs in a sandbox hold is theirs.)
 fn memory(step: &Step) -> u64 {
     let input: u64 = step.inputs.iter().map(|input| input.size).sum();
     input.saturating_mul(4).clamp(4 << 20, 96 << 20)
 }
+
+/// What is taken first. Scripts run one after another and mostly on one core, so whatever they
+/// wait for comes first, then they themselves; compiling, which wants to be done in large
+/// batches and by every core, comes last. Among equals the largest.
+type Priority = (u8, u64, Reverse<usize>);
 
 /// What does not change while a build runs.
 pub(crate) struct Run<'a> {
@@ -37,29 +42,38 @@ pub(crate) struct Run<'a> {
     pub(crate) family: &'a FamilyFiles,
     pub(crate) events: &'a (dyn Fn(Event) + Send + Sync),
     pub(crate) cancelled: &'a AtomicBool,
+    pub(crate) choice: Choice,
+    pub(crate) sandbox: OnceLock<Sandbox>,
 }
 
 /// What changes while a build runs.
 struct State {
-    /// Size of inputs and index of the steps that can run; the largest first.
-    ready: BinaryHeap<(u64, Reverse<usize>)>,
-    /// For each step, how many of its inputs are not there yet.
+    /// The steps that can run.
+    ready: BinaryHeap<Priority>,
+    /// For each step, how many of its inputs and of the results it needs are not there yet.
     missing: Vec<usize>,
     /// Steps that have not ended.
     unfinished: usize,
     /// Bytes that running steps may hold.
     memory: u64,
-    results: Vec<Option<LayerDescriptor>>,
+    results: Vec<Option<ActionResult>>,
     failure: Option<BuildError>,
     packing: Option<(Instant, Instant)>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// For each step, the steps that wait for its result.
+    dependents: Vec<Vec<usize>>,
 }
 
 impl Shared {
+    /// The result of a step, when it is there.
+    pub(crate) fn result(&self, step: usize) -> Option<ActionResult> {
+        self.lock().results[step].clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A worker that panicked has recorded nothing; what others recorded is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -75,12 +89,12 @@ impl Run<'_> {
     /// Runs the steps `todo`, whose results are missing, and gives all results.
     pub(crate) fn steps(
         &self,
-        results: Vec<Option<LayerDescriptor>>,
+        results: Vec<Option<ActionResult>>,
         todo: &[usize],
         wanted: Vec<Wanted>,
         jobs: usize,
         timings: &mut Timings,
-    ) -> Result<Vec<Option<LayerDescriptor>>, BuildError> {
+    ) -> Result<Vec<Option<ActionResult>>, BuildError> {
         let started = Instant::now();
         let mut waiting: HashMap<Digest, Vec<usize>> = wanted
             .iter()
@@ -98,9 +112,20 @@ impl Run<'_> {
                 }
             }
         }
+        let mut dependents = vec![Vec::new(); self.plan.steps.len()];
+        for &step in todo {
+            let needs: BTreeSet<_> = self.plan.steps[step].needs.iter().copied().collect();
+            for needed in needs.into_iter().filter(|&step| results[step].is_none()) {
+                dependents[needed].push(step);
+                missing[step] += 1;
+            }
+        }
         let ready = todo.iter().filter(|&&step| missing[step] == 0);
-        let ready = ready.map(|&step| self.priority(step)).collect();
+        let ready = ready
+            .map(|&step| self.priority(step, &dependents))
+            .collect();
         let shared = Shared {
+            dependents,
             state: Mutex::new(State {
                 ready,
                 missing,
@@ -137,13 +162,16 @@ impl Run<'_> {
         }
     }
 
-    fn priority(&self, step: usize) -> (u64, Reverse<usize>) {
-        let size = self.plan.steps[step]
-            .inputs
-            .iter()
-            .map(|input| input.size)
-            .sum();
-        (size, Reverse(step))
+    fn priority(&self, step: usize, dependents: &[Vec<usize>]) -> Priority {
+        let inputs = &self.plan.steps[step].inputs;
+        let size = inputs.iter().map(|input| input.size).sum();
+        let class = match &self.plan.steps[step].action.kind {
+            Kind::Bytecode(_) => 0,
+            _ if !dependents[step].is_empty() => 3,
+            Kind::Configure(_) | Kind::Run(_) => 2,
+            _ => 1,
+        };
+        (class, size, Reverse(step))
     }
 
     /// Downloads and makes steps ready, until all is there or something failed.
@@ -198,45 +226,55 @@ impl Run<'_> {
 
     fn arrived(&self, shared: &Shared, steps: &[usize]) {
         let mut state = shared.lock();
-        for &step in steps {
-            state.missing[step] -= 1;
-            if state.missing[step] == 0 {
-                state.ready.push(self.priority(step));
-            }
-        }
+        self.less_missing(&mut state, shared, steps);
         drop(state);
         shared.changed.notify_all();
     }
 
+    /// One thing that each of `steps` waited for is there.
+    fn less_missing(&self, state: &mut State, shared: &Shared, steps: &[usize]) {
+        for &step in steps {
+            state.missing[step] -= 1;
+            if state.missing[step] == 0 {
+                state.ready.push(self.priority(step, &shared.dependents));
+            }
+        }
+    }
+
     /// A worker: runs ready steps until none is left.
     fn work(&self, shared: &Shared) {
-        while let Some(step) = self.next(shared) {
+        while let Some(batch) = self.next(shared) {
             let started = Instant::now();
-            let title = &self.plan.steps[step].title;
-            (self.events)(Event::StepStarted {
-                step,
-                title: title.clone(),
-            });
-            let result = self.run(&self.plan.steps[step]);
+            for &step in &batch {
+                let title = self.plan.steps[step].title.clone();
+                (self.events)(Event::StepStarted { step, title });
+            }
+            let result = self.run(shared, &batch);
             let mut state = shared.lock();
-            state.memory -= memory(&self.plan.steps[step]);
+            state.memory -= self.memory(&batch);
             let first = state
                 .packing
                 .map_or(started, |(first, _)| first.min(started));
             state.packing = Some((first, Instant::now()));
             match result {
-                Ok(descriptor) => {
-                    let size = descriptor.size;
-                    state.results[step] = Some(descriptor);
-                    state.unfinished -= 1;
+                Ok(results) => {
+                    let sizes: Vec<_> = results.iter().map(|result| result.blob().1).collect();
+                    for (&step, result) in batch.iter().zip(results) {
+                        state.results[step] = Some(result);
+                        state.unfinished -= 1;
+                        self.less_missing(&mut state, shared, &shared.dependents[step]);
+                    }
                     drop(state);
-                    let (title, took) = (title.clone(), started.elapsed());
-                    (self.events)(Event::StepFinished {
-                        step,
-                        title,
-                        size,
-                        took,
-                    });
+                    for (&step, size) in batch.iter().zip(sizes) {
+                        let (title, took) =
+                            (self.plan.steps[step].title.clone(), started.elapsed());
+                        (self.events)(Event::StepFinished {
+                            step,
+                            title,
+                            size,
+                            took,
+                        });
+                    }
                 }
                 Err(error) => {
                     state.failure.get_or_insert(error);
@@ -246,20 +284,46 @@ impl Run<'_> {
         }
     }
 
-    /// The next step to run; none when all have ended, one failed, or the user interrupts.
-    fn next(&self, shared: &Shared) -> Option<usize> {
+    fn memory(&self, batch: &[usize]) -> u64 {
+        let each = batch.iter().map(|&step| memory(&self.plan.steps[step]));
+        each.max().unwrap_or_default()
+    }
+
+    /// The runtime that a step compiles with, if it compiles.
+    fn compiles_with(&self, step: usize) -> Option<Digest> {
+        match &self.plan.steps[step].action.kind {
+            Kind::Bytecode(bytecode) => Some(bytecode.runtime),
+            _ => None,
+        }
+    }
+
+    /// The next step to run, with others that are cheaper to run together; none when all have
+    /// ended, one failed, or the user interrupts.
+    fn next(&self, shared: &Shared) -> Option<Vec<usize>> {
         let mut state = shared.lock();
         loop {
             let interrupted = self.cancelled.load(Ordering::Relaxed);
             if interrupted || state.failure.is_some() || state.unfinished == 0 {
                 return None;
             }
-            if let Some(&(_, Reverse(step))) = state.ready.peek() {
+            if let Some(&(_, _, Reverse(step))) = state.ready.peek() {
                 let needed = memory(&self.plan.steps[step]);
                 if state.memory == 0 || state.memory + needed <= MEMORY_BUDGET {
                     state.ready.pop();
-                    state.memory += needed;
-                    return Some(step);
+                    let mut batch = vec![step];
+                    if let Some(runtime) = self.compiles_with(step) {
+                        let (same, others) = std::mem::take(&mut state.ready)
+                            .into_iter()
+                            .partition(|&(_, _, Reverse(other))| {
+                                self.compiles_with(other) == Some(runtime)
+                            });
+                        state.ready = others;
+                        let same: BinaryHeap<Priority> = same;
+                        batch.extend(same.into_iter().map(|(_, _, Reverse(step))| step));
+                        batch.sort_unstable();
+                    }
+                    state.memory += self.memory(&batch);
+                    return Some(batch);
                 }
             }
             // Woken by whatever changes; the timeout is for the interrupt, which only sets a flag.

@@ -1,66 +1,160 @@
-//! One step: its inputs opened, its layer written, its result recorded.
+//! A step, or a batch of them: inputs opened, layers written, results recorded.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io};
 
 use kiln_digest::Digest;
-use kiln_oci::LayerDescriptor;
 use kiln_plan::{Origin, Step};
+use kiln_sandbox::{LayerBlob, Sandbox, SandboxError};
 use kiln_store::ActionResult;
 
 use crate::{
-    assemble, build::as_wanted, error::BuildError, event::Event, execute, inputs, outline::Outline,
-    schedule::Run,
+    assemble,
+    build::as_wanted,
+    error::BuildError,
+    event::Event,
+    execute::{self, Context, ExecuteError, Found, Product},
+    inputs,
+    outline::Outline,
+    schedule::{Run, Shared},
 };
 
 impl Run<'_> {
-    /// Runs one step; when its inputs have rotted in the store, fetches them again and tries once
-    /// more.
-    pub(crate) fn run(&self, step: &Step) -> Result<LayerDescriptor, BuildError> {
-        match self.attempt(step) {
+    /// Runs the steps of a batch; when their inputs have rotted in the store, fetches them again
+    /// and tries once more.
+    pub(crate) fn run(
+        &self,
+        shared: &Shared,
+        batch: &[usize],
+    ) -> Result<Vec<ActionResult>, BuildError> {
+        match self.attempt(shared, batch) {
             Err(BuildError::Step { source, .. })
-                if source.blames_input() && self.repair(step)? =>
+                if source.blames_input() && self.repair(batch)? =>
             {
-                self.attempt(step)
+                self.attempt(shared, batch)
             }
             result => result,
         }
     }
 
-    fn attempt(&self, step: &Step) -> Result<LayerDescriptor, BuildError> {
-        let family: HashMap<Digest, &str> = step
-            .inputs
+    fn attempt(&self, shared: &Shared, batch: &[usize]) -> Result<Vec<ActionResult>, BuildError> {
+        let steps: Vec<_> = batch.iter().map(|&step| &self.plan.steps[step]).collect();
+        let origins: HashMap<Digest, &Origin> = steps
             .iter()
-            .filter_map(|input| match &input.origin {
-                Origin::Family(path) => Some((input.sha256, path.as_str())),
-                _ => None,
-            })
+            .flat_map(|step| &step.inputs)
+            .map(|input| (input.sha256, &input.origin))
             .collect();
-        let open = |digest: &Digest| match family.get(digest) {
-            Some(path) => self.family.read(path, digest),
-            None => inputs::map_download(self.store, digest),
+        for step in &steps {
+            self.check_built(shared, step)?;
+        }
+        let result = |key: &Digest| self.result(shared, key);
+        let path = |digest: &Digest| match origins.get(digest) {
+            Some(Origin::Family(path)) => Ok(self.family.root.join(path)),
+            Some(Origin::Built(key)) => match result(key) {
+                Ok(Found::Blob(path)) => Ok(path),
+                _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+            },
+            _ => Ok(self.store.download_path(digest)),
         };
-        let failed = |source| BuildError::Step {
-            title: step.title.clone(),
-            source: Box::new(source),
+        let open = |digest: &Digest| match origins.get(digest) {
+            Some(Origin::Family(path)) => self.family.read(path, digest),
+            _ => inputs::map(&path(digest)?),
         };
-        let entries =
-            execute::entries(&step.action, &open, &self.store.spool_dir()).map_err(failed)?;
-        let mut writer = self.store.blob_writer()?;
-        let summary = execute::write(&step.action, &entries, &mut writer).map_err(failed)?;
-        let descriptor = assemble::descriptor(&summary, step.action.compression);
-        writer.commit(&descriptor.digest, descriptor.size)?;
-        let outline = Outline::of(&entries).to_bytes();
-        self.store.put_outline(&descriptor.digest, &outline)?;
-        self.store
-            .record(&step.key, &ActionResult::Layer(descriptor.clone()))?;
-        Ok(descriptor)
+        let spool = self.store.spool_dir();
+        let sandbox = || self.sandbox();
+        let context = Context {
+            open: &open,
+            path: &path,
+            result: &result,
+            spool: &spool,
+            sandbox: &sandbox,
+            output: &|bytes| {
+                (self.events)(Event::StepOutput {
+                    step: batch[0],
+                    bytes: bytes.to_vec(),
+                });
+            },
+            cancelled: self.cancelled,
+        };
+        let failed = |step: &Step, source| match source {
+            ExecuteError::Sandbox(SandboxError::Cancelled) => BuildError::Interrupted,
+            source => BuildError::Step {
+                title: step.title.clone(),
+                key: step.key,
+                source: Box::new(source),
+            },
+        };
+        let products = match steps.as_slice() {
+            [step] => execute::product(&step.action, &context).map(|product| vec![product]),
+            steps => {
+                let actions: Vec<_> = steps.iter().map(|step| &step.action).collect();
+                execute::compile(&actions, &context)
+            }
+        };
+        let products = products.map_err(|source| failed(steps[0], source))?;
+        let finish = |(step, product): (&&Step, &Product)| {
+            let mut writer = self.store.blob_writer()?;
+            let summary = execute::write(&step.action, product, &mut writer)
+                .map_err(|source| failed(step, source))?;
+            let result = assemble::result(&summary, step.action.compression);
+            let (digest, size) = result.blob();
+            writer.commit(&digest, size)?;
+            if let Product::Entries(entries) = product {
+                let outline = Outline::of(entries).to_bytes();
+                self.store.put_outline(&digest, &outline)?;
+            }
+            self.store.record(&step.key, &result)?;
+            Ok(result)
+        };
+        steps.iter().zip(&products).map(finish).collect()
+    }
+
+    /// Whether what other steps built for this one is what the lock says.
+    fn check_built(&self, shared: &Shared, step: &Step) -> Result<(), BuildError> {
+        for input in &step.inputs {
+            let Some(key) = input.built_by() else {
+                continue;
+            };
+            let made = self.plan.steps.iter().position(|step| step.key == key);
+            if let Some(made) = made.and_then(|step| shared.result(step)) {
+                let (found, _) = made.blob();
+                if found != input.sha256 {
+                    return Err(BuildError::Unreproducible {
+                        title: step.title.clone(),
+                        expected: input.sha256,
+                        found,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The result of another step of the plan.
+    fn result(&self, shared: &Shared, key: &Digest) -> Result<Found, ExecuteError> {
+        let step = self.plan.steps.iter().position(|step| step.key == *key);
+        let result = step.and_then(|step| shared.result(step));
+        match result.ok_or(ExecuteError::NoResult(*key))? {
+            ActionResult::Layer(layer) => Ok(Found::Layer(LayerBlob {
+                diff_id: layer.diff_id,
+                path: self.store.blob_path(&layer.digest),
+            })),
+            ActionResult::Blob { digest, .. } => Ok(Found::Blob(self.store.blob_path(&digest))),
+        }
+    }
+
+    /// The sandbox, which is looked for when the first step needs one.
+    fn sandbox(&self) -> Result<&Sandbox, SandboxError> {
+        if let Some(sandbox) = self.sandbox.get() {
+            return Ok(sandbox);
+        }
+        let sandbox = Sandbox::open(&self.store.rootfs_dir(), self.choice)?;
+        Ok(self.sandbox.get_or_init(|| sandbox))
     }
 
     /// Fetches inputs that are no longer what was downloaded. Whether there were any.
-    fn repair(&self, step: &Step) -> Result<bool, BuildError> {
-        let rotten: Vec<_> = step
-            .inputs
-            .iter()
+    fn repair(&self, batch: &[usize]) -> Result<bool, BuildError> {
+        let inputs = batch.iter().flat_map(|&step| &self.plan.steps[step].inputs);
+        let rotten: Vec<_> = inputs
             .filter(|input| !inputs::is_intact(self.store, &input.sha256))
             .filter_map(as_wanted)
             .collect();

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kiln_build::execute;
+use kiln_build::{Context, Summary, execute};
 use kiln_digest::Digest;
 use kiln_plan::{
     ACTION_FORMAT, Action, Archive, Compression, Kind, PackDebs, PackWheels, Placement, Venv,
@@ -48,7 +48,10 @@ impl Inputs {
         };
         let spool = tempfile::tempdir().unwrap();
         let mut layer = Vec::new();
-        let summary = execute(&action, &open, spool.path(), &mut layer).unwrap();
+        let context = Context::packing(&open, spool.path());
+        let Summary::Layer(summary) = execute(&action, &context, &mut layer).unwrap() else {
+            panic!("not a layer");
+        };
         assert_eq!(Digest::of(&layer), summary.digest);
         (layer, summary.digest, summary.diff_id)
     }

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), 
         &project.family,
         &lock,
         &images,
-        plan::compression(args.layers.compression),
+        plan::options(args.layers.compression),
     )?;
     let reporter = Reporter::new(output);
     let built = kiln_build::build(

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kiln_plan::{ImagePlan, Origin, Plan};
+use kiln_plan::{ImagePlan, Origin, Plan, PlanOptions};
 use kiln_store::Store;
 use serde_json::json;
 
@@ -13,10 +13,14 @@ use crate::{
     project::{self, Project},
 };
 
-pub(crate) fn compression(compression: args::Compression) -> kiln_plan::Compression {
-    match compression {
+pub(crate) fn options(compression: args::Compression) -> PlanOptions {
+    let compression = match compression {
         args::Compression::Gzip => kiln_plan::Compression::Gzip,
         args::Compression::Zstd => kiln_plan::Compression::Zstd,
+    };
+    PlanOptions {
+        compression,
+        ..PlanOptions::default()
     }
 }
 
@@ -28,7 +32,7 @@ pub(crate) fn run(args: &args::Plan, global: &Global, output: &Output) -> Result
         &project.family,
         &lock,
         &images,
-        compression(args.layers.compression),
+        options(args.layers.compression),
     )?;
     let store = project::store(global)?;
     let state = State::of(&plan, &store)?;
