@@ -25,6 +25,8 @@ pub struct Options {
     pub jobs: usize,
     /// How the sandbox works.
     pub sandbox: Choice,
+    /// Run every action that executes a second time, and fail if it gives something else.
+    pub twice: bool,
 }
 
 /// Where the time went. Downloading and packing overlap.
@@ -208,6 +210,7 @@ pub fn steps(
         events,
         cancelled,
         choice: options.sandbox,
+        twice: options.twice,
         sandbox: OnceLock::new(),
     };
     let results = if todo.is_empty() {

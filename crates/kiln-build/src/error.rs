@@ -25,6 +25,14 @@ pub enum BuildError {
         #[source]
         source: Box<ExecuteError>,
     },
+    /// An action that was run twice gave two results.
+    #[error("`{title}` gives something else each time: {difference}")]
+    NotRepeatable {
+        /// The step, for people.
+        title: String,
+        /// What differs.
+        difference: String,
+    },
     /// A wheel that is built from source came out other than when it was locked.
     #[error("{title} was built anew, and is {found}; the lock says {expected}")]
     Unreproducible {
@@ -79,6 +87,11 @@ impl BuildError {
         match self {
             Self::Fetch(error) => error.hint(),
             Self::Step { source, .. } => source.hint(),
+            Self::NotRepeatable { .. } => Some(
+                "a clock, chance or an order that is not fixed decides what is in that file: \
+                 make what writes it repeatable, or remove the file in the same step"
+                    .into(),
+            ),
             Self::Unreproducible { .. } => Some(
                 "its build depends on something that is not in the lock, such as a clock or \
                  chance; build it elsewhere and depend on the wheel"

@@ -30,6 +30,7 @@ mod event;
 mod execute;
 mod inputs;
 mod outline;
+mod repeat;
 mod run;
 mod schedule;
 mod step;

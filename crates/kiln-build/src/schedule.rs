@@ -43,6 +43,7 @@ pub(crate) struct Run<'a> {
     pub(crate) events: &'a (dyn Fn(Event) + Send + Sync),
     pub(crate) cancelled: &'a AtomicBool,
     pub(crate) choice: Choice,
+    pub(crate) twice: bool,
     pub(crate) sandbox: OnceLock<Sandbox>,
 }
 

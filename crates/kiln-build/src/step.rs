@@ -15,6 +15,7 @@ use crate::{
     execute::{self, Context, ExecuteError, Found, Product},
     inputs,
     outline::Outline,
+    repeat,
     schedule::{Run, Shared},
 };
 
@@ -83,14 +84,25 @@ impl Run<'_> {
                 source: Box::new(source),
             },
         };
-        let products = match steps.as_slice() {
-            [step] => execute::product(&step.action, &context).map(|product| vec![product]),
-            steps => {
-                let actions: Vec<_> = steps.iter().map(|step| &step.action).collect();
-                execute::compile(&actions, &context)
-            }
+        let once = || {
+            let products = match steps.as_slice() {
+                [step] => execute::product(&step.action, &context).map(|product| vec![product]),
+                steps => {
+                    let actions: Vec<_> = steps.iter().map(|step| &step.action).collect();
+                    execute::compile(&actions, &context)
+                }
+            };
+            products.map_err(|source| failed(steps[0], source))
         };
-        let products = products.map_err(|source| failed(steps[0], source))?;
+        let products = once()?;
+        if self.twice && steps[0].action.executes() {
+            for ((first, second), step) in products.iter().zip(once()?).zip(&steps) {
+                if let Some(difference) = repeat::difference(first, &second) {
+                    let title = step.title.clone();
+                    return Err(BuildError::NotRepeatable { title, difference });
+                }
+            }
+        }
         let finish = |(step, product): (&&Step, &Product)| {
             let mut writer = self.store.blob_writer()?;
             let summary = execute::write(&step.action, product, &mut writer)
