@@ -73,6 +73,7 @@ fn family_of(files: &BTreeMap<&'static str, String>) -> Family {
         .map(|(path, text)| ((*path).to_owned(), text.clone().into_bytes()));
     kiln_recipe::parse(&FamilyFiles {
         files: files.collect(),
+        ..FamilyFiles::default()
     })
     .unwrap_or_else(|it| panic!("{it}"))
 }

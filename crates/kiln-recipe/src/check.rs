@@ -164,36 +164,51 @@ fn source_collisions(components: &[&Component], places: &AllPlaces, problems: &P
     }
 }
 
-/// `${NAME}` in a value means what `NAME` was before, so it must have been something.
+/// `${NAME}` in a value means what `NAME` was before, so it must have been something. What a
+/// command sets is for that command alone.
 fn variables(components: &[&Component], places: &AllPlaces, problems: &Problems) {
     let mut defined = BTreeSet::new();
     for component in components {
-        for (index, (name, value)) in component.env.iter().enumerate() {
-            for used in references(value) {
-                if used.is_some_and(|used| defined.contains(used)) {
-                    continue;
-                }
-                let spot = places
-                    .components
-                    .get(&component.id)
-                    .and_then(|it| it.env.get(index));
-                let spot = spot
-                    .cloned()
-                    .unwrap_or_else(|| Spot::file(&component.at.file));
-                match used {
-                    None => problems.add(spot, "`${` without a `}`", None),
-                    Some(used) => {
-                        let hint = nearest(used, defined.iter().copied())
-                            .map(|near| format!("did you mean `${{{near}}}`?"));
-                        let message = format!(
-                            "`${{{used}}}` is not set by a component below, nor before in this file"
-                        );
-                        problems.add(spot, message, hint);
-                    }
+        let places = places.components.get(&component.id);
+        let file = &component.at.file;
+        let spots = places.map_or(&[][..], |it| &it.env);
+        check_values(&component.env, spots, file, &mut defined, problems);
+        for (index, run) in component.runs.iter().enumerate() {
+            let spots = places.and_then(|it| it.runs.get(index));
+            let spots = spots.map_or(&[][..], Vec::as_slice);
+            check_values(&run.env, spots, file, &mut defined.clone(), problems);
+        }
+    }
+}
+
+/// Checks the references of each value, and adds its variable to those that are defined.
+fn check_values<'a>(
+    env: &'a [(String, String)],
+    spots: &[Spot],
+    file: &str,
+    defined: &mut BTreeSet<&'a str>,
+    problems: &Problems,
+) {
+    for (index, (name, value)) in env.iter().enumerate() {
+        for used in references(value) {
+            if used.is_some_and(|used| defined.contains(used)) {
+                continue;
+            }
+            let spot = spots.get(index).cloned();
+            let spot = spot.unwrap_or_else(|| Spot::file(file));
+            match used {
+                None => problems.add(spot, "`${` without a `}`", None),
+                Some(used) => {
+                    let hint = nearest(used, defined.iter().copied())
+                        .map(|near| format!("did you mean `${{{near}}}`?"));
+                    let message = format!(
+                        "`${{{used}}}` is not set by a component below, nor before in this file"
+                    );
+                    problems.add(spot, message, hint);
                 }
             }
-            defined.insert(name.as_str());
         }
+        defined.insert(name);
     }
 }
 

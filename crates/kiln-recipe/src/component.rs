@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_digest::Digest;
-
 use crate::{
-    error::nearest,
     files::FamilyFiles,
     from_source,
-    model::{Component, ComponentId, PlacedFile, User},
+    model::{Component, ComponentId, User},
+    placed,
     reader::{Table, Text},
-    requirement,
+    requirement, run,
     source::Spot,
 };
 
@@ -29,6 +27,8 @@ pub(crate) struct Places {
     pub(crate) env: Vec<Spot>,
     /// Where each destination of `component.files` stands, by destination.
     pub(crate) files: BTreeMap<String, Spot>,
+    /// Where each variable of each command of `component.runs` stands, in the same order.
+    pub(crate) runs: Vec<Vec<Spot>>,
     /// Where each project of `component.from_source` stands, by project.
     pub(crate) from_source: BTreeMap<String, Spot>,
 }
@@ -64,16 +64,16 @@ pub(crate) fn read(
             component.winners.insert(path.value, package.value);
         }
     }
-    let files = placed_files(table, dir, context, &mut component.files);
+    let files = placed::read(table, dir, context, &mut component.files);
+    let runs = run::read(table, dir, context, &mut component.runs);
     let from_source = from_source::read(table, &mut component.from_source);
-    (
-        component,
-        Places {
-            env,
-            files,
-            from_source,
-        },
-    )
+    let places = Places {
+        env,
+        files,
+        runs,
+        from_source,
+    };
+    (component, places)
 }
 
 pub(crate) fn requirements(table: &mut Table<'_>) -> Vec<crate::Requirement> {
@@ -115,117 +115,6 @@ pub(crate) fn os_packages(table: &mut Table<'_>) -> Vec<crate::OsPackage> {
         list.push(package);
     }
     list
-}
-
-fn placed_files(
-    table: &mut Table<'_>,
-    dir: &str,
-    context: &Context<'_>,
-    files: &mut Vec<PlacedFile>,
-) -> BTreeMap<String, Spot> {
-    let mut spots: BTreeMap<String, Spot> = BTreeMap::new();
-    for mut file in table.tables("file") {
-        let source = file.required("source");
-        let to = file.required("to");
-        let mode = file.text("mode").map_or(Some(0o644), |text| mode(&text));
-        let owner = file.text("owner").map(|text| owner(&text));
-        file.finish();
-        let (Some(source), Some(to), Some(mode)) = (source, to, mode) else {
-            continue;
-        };
-        let Some(path) = existing(&source, dir, context.files) else {
-            continue;
-        };
-        if let Err(why) = normal_path(&to.value) {
-            to.error(
-                format!("`{}` {why}", to.value),
-                Some("a destination such as `/opt/app-root/bin/start.sh`".to_owned()),
-            );
-            continue;
-        }
-        let spot = to.source.spot(&to.span);
-        if let Some(first) = spots.get(&to.value) {
-            to.error(
-                format!("two files go to `{}`", to.value),
-                Some(format!("the other stands in line {}", first.at.line)),
-            );
-            continue;
-        }
-        let bytes = &context.files.files[&path];
-        files.push(PlacedFile {
-            source: path,
-            owner: owner
-                .flatten()
-                .unwrap_or_else(|| default_owner(&to.value, context.user)),
-            mode,
-            sha256: Digest::of(bytes),
-            size: bytes.len() as u64,
-            at: spot.at.clone(),
-            to: to.value.clone(),
-        });
-        spots.insert(to.value, spot);
-    }
-    files.sort_by(|a, b| a.to.cmp(&b.to));
-    spots
-}
-
-/// The path, below the family's directory, of a file that a component names.
-fn existing(source: &Text<'_>, dir: &str, files: &FamilyFiles) -> Option<String> {
-    let path = format!("{dir}/{}", source.value);
-    if files.files.contains_key(&path) {
-        return Some(path);
-    }
-    let prefix = format!("{dir}/");
-    let known: Vec<_> = files
-        .files
-        .keys()
-        .filter_map(|name| name.strip_prefix(&prefix))
-        .collect();
-    let hint = nearest(&source.value, known).map(|near| format!("did you mean `{near}`?"));
-    source.error(format!("no file `{}` in `{dir}`", source.value), hint);
-    None
-}
-
-/// The family's user owns its Python tree and its home; root owns the rest.
-fn default_owner(path: &str, user: &User) -> (u32, u32) {
-    let below = |dir: &str| {
-        path.strip_prefix(dir)
-            .is_some_and(|rest| rest.starts_with('/'))
-    };
-    if below(&user.prefix) || below(&user.home) {
-        (user.uid, user.gid)
-    } else {
-        (0, 0)
-    }
-}
-
-fn mode(text: &Text<'_>) -> Option<u32> {
-    let digits =
-        matches!(text.value.len(), 3 | 4) && text.value.bytes().all(|c| c.is_ascii_digit());
-    let mode = u32::from_str_radix(&text.value, 8)
-        .ok()
-        .filter(|mode| digits && *mode <= 0o777);
-    if mode.is_none() {
-        text.error(
-            format!("`{}` is not a mode", text.value),
-            Some("permission bits in octal, such as `0644` or `0755`".to_owned()),
-        );
-    }
-    mode
-}
-
-fn owner(text: &Text<'_>) -> Option<(u32, u32)> {
-    let owner = text
-        .value
-        .split_once(':')
-        .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
-    if owner.is_none() {
-        text.error(
-            format!("`{}` is not an owner", text.value),
-            Some("numbers of user and group, such as `1001:0`".to_owned()),
-        );
-    }
-    owner
 }
 
 /// Whether it can be the name of an environment variable; an error has been reported when not.

@@ -1,8 +1,9 @@
 //! Reading the family's directory. Nothing here knows what the files mean.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -23,6 +24,10 @@ const DIRECTORIES: [&str; 5] = ["accelerators", "bases", "bundles", "ides", "key
 pub struct FamilyFiles {
     /// Content by path relative to the family's directory, with `/`.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// Paths of those that somebody may execute.
+    pub executables: BTreeSet<String>,
+    /// Paths of those that are symbolic links; content and mode are of what they lead to.
+    pub links: BTreeSet<String>,
 }
 
 /// Why a family could not be read.
@@ -80,7 +85,7 @@ pub fn read_family(dir: &Path) -> Result<FamilyFiles, ReadError> {
     })?;
     let mut reader = Reader {
         root: &root,
-        files: BTreeMap::new(),
+        found: FamilyFiles::default(),
         total: 0,
     };
     if !root.join("kiln.toml").exists() {
@@ -97,14 +102,12 @@ pub fn read_family(dir: &Path) -> Result<FamilyFiles, ReadError> {
             Err(source) => return Err(ReadError::Io { path, source }),
         }
     }
-    Ok(FamilyFiles {
-        files: reader.files,
-    })
+    Ok(reader.found)
 }
 
 struct Reader<'a> {
     root: &'a Path,
-    files: BTreeMap<String, Vec<u8>>,
+    found: FamilyFiles,
     total: u64,
 }
 
@@ -140,6 +143,7 @@ impl Reader<'_> {
                 if !target.starts_with(self.root) || !target.is_file() {
                     return Err(ReadError::Symlink(path));
                 }
+                self.found.links.insert(relative.clone());
                 self.file(&target, relative)?;
             } else if kind.is_file() {
                 self.file(&path, relative)?;
@@ -159,13 +163,14 @@ impl Reader<'_> {
                 what,
             })
         };
-        if self.files.len() == MAX_FILES {
+        if self.found.files.len() == MAX_FILES {
             return too_much(format!(
                 "is one file too many: a family has at most {MAX_FILES}"
             ));
         }
         let mut bytes = Vec::new();
         let file = fs::File::open(path).map_err(io)?;
+        let mode = file.metadata().map_err(io)?.permissions().mode();
         // One byte more than allowed tells a file that is too long, whatever its metadata say.
         io::Read::read_to_end(&mut io::Read::take(file, MAX_FILE + 1), &mut bytes).map_err(io)?;
         let length = bytes.len() as u64;
@@ -179,7 +184,10 @@ impl Reader<'_> {
                 "makes the family's files larger than {limit} MiB together"
             ));
         }
-        self.files.insert(relative, bytes);
+        if mode & 0o111 != 0 {
+            self.found.executables.insert(relative.clone());
+        }
+        self.found.files.insert(relative, bytes);
         Ok(())
     }
 }
@@ -228,10 +236,10 @@ mod tests {
         let dir = family();
         let link = dir.path().join("bundles/minimal/files/link");
         std::os::unix::fs::symlink("x", &link).unwrap();
-        assert_eq!(
-            read_family(dir.path()).unwrap().files["bundles/minimal/files/link"],
-            b"c"
-        );
+        let files = read_family(dir.path()).unwrap();
+        assert_eq!(files.files["bundles/minimal/files/link"], b"c");
+        assert!(files.links.contains("bundles/minimal/files/link"));
+        assert_eq!(files.links.len(), 1);
         for target in ["/etc/hostname", "..", "../../../../../../../etc/passwd"] {
             fs::remove_file(&link).unwrap();
             std::os::unix::fs::symlink(target, &link).unwrap();
@@ -240,6 +248,19 @@ mod tests {
                 "{target}"
             );
         }
+    }
+
+    #[test]
+    fn it_is_told_which_files_can_be_executed() {
+        let dir = family();
+        let script = dir.path().join("bundles/minimal/files/x");
+        assert!(read_family(dir.path()).unwrap().executables.is_empty());
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let files = read_family(dir.path()).unwrap();
+        assert_eq!(
+            files.executables.into_iter().collect::<Vec<_>>(),
+            ["bundles/minimal/files/x"]
+        );
     }
 
     #[test]

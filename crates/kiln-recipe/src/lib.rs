@@ -40,7 +40,10 @@
 //! | | `platforms` | `["linux/amd64"]` |
 //! | | `name-pattern` | see [`NamePattern`] |
 //! | | `uv` | exact version of the tool that resolves Python |
+//! | | `pack-only` | whether nothing is executed: false |
+//! | | `bytecode` | whether images hold compiled Python modules: true |
 //! | `[user]` | `uid`, `gid` | who images run as and who owns the Python tree: 1001, 0 |
+//! | | `name`, `shell` | login name `default`, login shell `/bin/bash` |
 //! | | `prefix`, `home` | the Python tree `/opt/app-root`; working directory `/opt/app-root/src` |
 //! | `[sources]` | NAME = URL | where a source lives, when the host shall not decide; no credentials |
 //! | `[[image]]` | `base`!, `bundle`! | names of components |
@@ -57,10 +60,16 @@
 //! | | `packages` | OS packages as Debian writes them: `libodbc2`, `libodbc2 (>= 2.3)` |
 //! | `[env]` | NAME = value | environment; `${NAME}` is what NAME was in the components below and the lines before |
 //! | `[labels]` | NAME = value | labels of the image |
-//! | `[[file]]` | `source`! | a file below the component's own directory |
+//! | `[[file]]` | `source`! | a file below the component's own directory, or a directory with every file below it |
 //! | | `to`! | where it goes: absolute, one spelling; once in an image |
-//! | | `mode` | octal permission bits, `"0644"`; modes of the host's files mean nothing |
-//! | | `owner` | `"uid:gid"`; the family's user below its prefix or home, else root |
+//! | | `mode` | octal permission bits, `"0644"`; in a directory `"0755"` for what can be executed |
+//! | | `owner` | `"root"`, `"user"` or `"uid:gid"`; the family's user below its prefix or home, else root |
+//! | `[[run]]` | `command`! | changes the image when the files are there; exec form, the program with its whole path |
+//! | | `user` | `"image"`, `"root"` |
+//! | | `env` | NAME = value: environment of the command beside the image's |
+//! | `[[run.artifact]]` | `to`! | where the command reads it |
+//! | | `file` | a file below the component's own directory; or |
+//! | | `source`, `path`, `sha256`, `size` | a file of a named source |
 //! | `[winners]` | path = package | which package's file wins where several differ |
 //! | `[from-source.PROJECT]` | | the Python project may be built from its source distribution |
 //! | | `packages` | OS packages of the build environment, not of the image |
@@ -92,8 +101,10 @@ mod model;
 mod name;
 mod parse;
 mod parts;
+mod placed;
 mod reader;
 mod requirement;
+mod run;
 mod schema;
 mod select;
 mod source;

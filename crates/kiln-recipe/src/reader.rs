@@ -104,6 +104,11 @@ impl<'a> Table<'a> {
         self.entries.get(key)
     }
 
+    /// Where a key's value stands, whatever it is.
+    pub(crate) fn take_span(&mut self, key: &'static str) -> Option<Range<usize>> {
+        self.take(key).map(Spanned::span)
+    }
+
     fn wrong_type(&self, item: Item<'a>, what: &str, expected: &str) {
         let found = item.get_ref().type_str();
         self.source.error(
@@ -178,12 +183,28 @@ impl<'a> Table<'a> {
 
     /// An integer between 0 and `max`.
     pub(crate) fn integer(&mut self, key: &'static str, max: u32) -> Option<(u32, Range<usize>)> {
+        let (value, span) = self.natural(key, max.into())?;
+        Some((u32::try_from(value).ok()?, span))
+    }
+
+    /// A size in bytes that must be there.
+    pub(crate) fn size(&mut self, key: &'static str) -> Option<u64> {
+        if !self.has(key) {
+            self.asked.push(key);
+            self.missing(key);
+            return None;
+        }
+        // TOML's integers have a sign.
+        Some(self.natural(key, i64::MAX as u64)?.0)
+    }
+
+    fn natural(&mut self, key: &'static str, max: u64) -> Option<(u64, Range<usize>)> {
         let item = self.take(key)?;
         let Some(integer) = item.get_ref().as_integer() else {
             self.wrong_type(item, &format!("`{key}`"), "an integer");
             return None;
         };
-        let value = u32::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
         let Some(value) = value.filter(|value| *value <= max) else {
             self.source.error(
                 &item.span(),
@@ -254,8 +275,12 @@ impl<'a> Table<'a> {
         let Some(item) = self.take(key) else {
             return Vec::new();
         };
+        let header = match self.name.trim_matches(['`', '[', ']']) {
+            "" => key.to_owned(),
+            outer => format!("{outer}.{key}"),
+        };
         let Some(array) = item.get_ref().as_array() else {
-            let expected = format!("a list of tables, each headed `[[{key}]]`");
+            let expected = format!("a list of tables, each headed `[[{header}]]`");
             self.wrong_type(item, &format!("`{key}`"), &expected);
             return Vec::new();
         };
@@ -266,7 +291,7 @@ impl<'a> Table<'a> {
                     self.wrong_type(item, &format!("an item of `{key}`"), "a table");
                     return None;
                 };
-                Some(self.child(entries, item.span(), format!("`[[{key}]]`")))
+                Some(self.child(entries, item.span(), format!("`[[{header}]]`")))
             })
             .collect()
     }

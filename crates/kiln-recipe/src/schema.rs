@@ -37,8 +37,10 @@ mod tests {
     /// The keys that the readers know, by file and table, taken from what they say about an
     /// unknown key in every table.
     fn keys_of_the_readers() -> BTreeMap<(String, String), BTreeSet<String>> {
-        let component =
-            format!("{UNKNOWN} = 1\n[[file]]\n{UNKNOWN} = 1\n[from-source.a]\n{UNKNOWN} = 1\n");
+        let component = ["[[file]]", "[from-source.a]", "[[run]]", "[[run.artifact]]"]
+            .map(|header| format!("{header}\n{UNKNOWN} = 1\n"))
+            .concat();
+        let component = format!("{UNKNOWN} = 1\n{component}");
         let base = format!("{component}[[archive]]\n{UNKNOWN} = 1\n");
         let kiln = format!(
             "{UNKNOWN} = 1\n[family]\n{UNKNOWN} = 1\n[user]\n{UNKNOWN} = 1\n[[image]]\n{UNKNOWN} = 1\n"
@@ -54,7 +56,11 @@ mod tests {
             .map(|(path, text)| (path.to_owned(), text.clone().into_bytes()))
             .into();
         let mut keys = BTreeMap::new();
-        for error in parse(&FamilyFiles { files }).unwrap_err().0 {
+        let files = FamilyFiles {
+            files,
+            ..FamilyFiles::default()
+        };
+        for error in parse(&files).unwrap_err().0 {
             let Some(place) = error
                 .message
                 .strip_prefix(&format!("unknown key `{UNKNOWN}`"))
@@ -64,7 +70,7 @@ mod tests {
             let table = place
                 .trim_start_matches(" in ")
                 .replace(['`', '[', ']'], "")
-                .replace(".a", "");
+                .replace("from-source.a", "from-source");
             let hint = error.hint.unwrap();
             let known = hint
                 .split('`')
@@ -87,13 +93,23 @@ mod tests {
                 Some(object["properties"].as_object()?.keys().cloned().collect())
             };
             keys.insert((file.clone(), String::new()), names(&schema).unwrap());
-            for (name, property) in schema["properties"].as_object().unwrap() {
-                // A table, a list of tables, or tables by name; tables of free keys have no
-                // properties.
-                let inner = names(property)
-                    .or_else(|| names(&property["items"]))
-                    .or_else(|| names(&property["additionalProperties"]));
-                keys.extend(inner.map(|inner| ((file.clone(), name.clone()), inner)));
+            let mut open = vec![(String::new(), &schema)];
+            while let Some((table, schema)) = open.pop() {
+                for (name, property) in schema["properties"].as_object().unwrap() {
+                    // A table, a list of tables, or tables by name; tables of free keys have no
+                    // properties.
+                    let inner = [
+                        property,
+                        &property["items"],
+                        &property["additionalProperties"],
+                    ];
+                    let Some(inner) = inner.into_iter().find(|it| names(it).is_some()) else {
+                        continue;
+                    };
+                    let table = format!("{table}{name}");
+                    keys.insert((file.clone(), table.clone()), names(inner).unwrap());
+                    open.push((format!("{table}."), inner));
+                }
             }
         }
         keys

@@ -29,6 +29,7 @@ fn files() -> FamilyFiles {
     let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
     FamilyFiles {
         files: files.into(),
+        ..FamilyFiles::default()
     }
 }
 
@@ -265,7 +266,7 @@ fn in_what_components_share() {
             ("to = \"/start.sh\"", "to = \"/etc/passwd\""),
             ("0755", "4755"),
             ("0755", "rwxr-xr-x"),
-            ("mode = \"0755\"", "owner = \"root\""),
+            ("mode = \"0755\"", "owner = \"rooot\""),
             (
                 "mode = \"0755\"\n",
                 "[[file]]\nsource = \"files/start.sh\"\nto = \"/start.sh\"\n"

@@ -197,6 +197,7 @@ mod tests {
             ]
             .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
             .into(),
+            ..FamilyFiles::default()
         };
         for (name, text) in bundles {
             let text = format!("title = 't'\ndescription = 'd'\n{text}");

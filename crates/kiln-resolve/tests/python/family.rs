@@ -34,7 +34,11 @@ pub(crate) fn family(uv: &str, files: &[(&str, &str)], images: &[(&str, &str)]) 
         let text = format!("title = 't'\ndescription = 'd'\n{text}");
         all.insert((*path).to_owned(), text.into_bytes());
     }
-    let mut family = kiln_recipe::parse(&FamilyFiles { files: all }).unwrap();
+    let files = FamilyFiles {
+        files: all,
+        ..FamilyFiles::default()
+    };
+    let mut family = kiln_recipe::parse(&files).unwrap();
     // What is tried here needs no operating system.
     for base in family.bases.values_mut() {
         base.archives.clear();
