@@ -1,4 +1,4 @@
-//! Package archives → entry streams: wheels and Debian packages.
+//! Package archives → entry streams: wheels, source distributions and Debian packages.
 //!
 //! A package becomes a list of [`kiln_layer::Entry`]s without being unpacked anywhere: nothing
 //! is written, no code of the package runs, and the bytes of its files stay views of the mapped
@@ -9,5 +9,7 @@
 //! what two readers could understand in two ways, and reports a typed error instead of guessing.
 
 pub mod deb;
+pub mod sdist;
+mod spool;
 pub mod wheel;
 pub mod zip;

@@ -243,7 +243,7 @@ pub struct PackBytecode {
 #[serde(deny_unknown_fields)]
 pub struct BuildWheel {
     /// What is made of the source distribution.
-    pub product: Product,
+    pub product: BuildProduct,
     /// Keys of the actions that make the layers of the operating system to build on, bottom
     /// first.
     pub layers: Vec<Digest>,
@@ -260,7 +260,7 @@ pub struct BuildWheel {
 /// What [`BuildWheel`] makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Product {
+pub enum BuildProduct {
     /// The wheel: a canonical archive, whatever the build back end wrote.
     Wheel,
     /// What building the wheel requires beyond what `pyproject.toml` says (PEP 517,

@@ -30,8 +30,8 @@ mod layers;
 mod plan;
 
 pub use action::{
-    ACTION_FORMAT, Action, Archive, BuildWheel, Bytecode, Compression, Configure, DebDatabase,
-    Files, Kind, MountedArtifact, PackBytecode, PackDebs, PackWheels, PlacedFile, Placement, Run,
+    ACTION_FORMAT, Action, Archive, BuildProduct, BuildWheel, Bytecode, Compression, Configure,
+    DebDatabase, Files, Kind, MountedArtifact, PackBytecode, PackDebs, PackWheels, PlacedFile, Placement, Run,
     UserEntry, Venv,
 };
 pub use config::{ImageConfig, LABEL_KEYS};

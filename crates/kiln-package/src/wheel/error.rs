@@ -1,5 +1,7 @@
 //! Why a wheel cannot be placed.
 
+use std::io;
+
 use kiln_layer::EntryPathError;
 
 use crate::zip::ZipError;
@@ -85,6 +87,9 @@ pub enum WheelError {
     /// A path that cannot stand in a layer.
     #[error("a file cannot be placed")]
     Path(#[from] EntryPathError),
+    /// The canonical form cannot be written.
+    #[error("writing its canonical form")]
+    Write(#[source] io::Error),
 }
 
 impl WheelError {

@@ -4,27 +4,37 @@
 /// The value of the first header called `name` (in any case) before the first empty line.
 /// Continuation lines are joined to it by a space.
 pub(super) fn header(text: &str, name: &str) -> Option<String> {
+    all(text, name).next()
+}
+
+/// The values of all headers called so.
+pub(super) fn headers(text: &str, name: &str) -> Vec<String> {
+    all(text, name).collect()
+}
+
+fn all<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
     let mut lines = text.lines().take_while(|line| !line.is_empty()).peekable();
-    while let Some(line) = lines.next() {
-        let Some((key, value)) = line.split_once(':') else {
-            continue;
-        };
-        if !key.eq_ignore_ascii_case(name) {
-            continue;
+    std::iter::from_fn(move || {
+        loop {
+            let Some((key, value)) = lines.next()?.split_once(':') else {
+                continue;
+            };
+            if !key.eq_ignore_ascii_case(name) {
+                continue;
+            }
+            let mut value = value.trim().to_owned();
+            while let Some(more) = lines.next_if(|line| line.starts_with([' ', '\t'])) {
+                value.push(' ');
+                value.push_str(more.trim());
+            }
+            return Some(value);
         }
-        let mut value = value.trim().to_owned();
-        while let Some(more) = lines.next_if(|line| line.starts_with([' ', '\t'])) {
-            value.push(' ');
-            value.push_str(more.trim());
-        }
-        return Some(value);
-    }
-    None
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::header;
+    use super::{header, headers};
 
     #[test]
     fn headers_are_found_before_the_body_only() {
@@ -34,5 +44,6 @@ mod tests {
         assert_eq!(header(text, "metadata-version").as_deref(), Some("2.1"));
         assert_eq!(header(text, "Summary").as_deref(), Some("a b c"));
         assert_eq!(header(text, "Version"), None);
+        assert_eq!(headers(text, "name"), ["x", "y"]);
     }
 }

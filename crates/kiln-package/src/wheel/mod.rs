@@ -1,7 +1,8 @@
 //! Wheels → entries of a virtual environment; and the environment itself.
 //!
 //! [`entries`] does what `pip install --no-deps --no-compile` does, as data: the same tree, but
-//! for the list below. [`venv()`] does what `python -m venv --without-pip` does. Sources: the
+//! for the list below. [`venv()`] does what `python -m venv --without-pip` does. [`canonical()`]
+//! rewrites a wheel that was just built. Sources: the
 //! Python packaging specifications "Binary distribution format", "Recording installed projects"
 //! and "Entry points"; pip 26 where they leave something open.
 //!
@@ -46,6 +47,7 @@
 //! [`crate::zip`] refuses, two files for one place, another `bin/python` or `pyvenv.cfg`,
 //! commands whose names are no plain file names.
 
+mod canonical;
 mod entry_points;
 mod error;
 mod headers;
@@ -59,6 +61,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use kiln_layer::{Entry, Payload};
 
+pub use canonical::{Description, canonical, describe};
 pub use error::WheelError;
 pub use layout::Placement;
 pub use venv::venv;
