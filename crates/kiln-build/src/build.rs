@@ -286,6 +286,7 @@ pub(crate) fn as_wanted(input: &Input) -> Option<Wanted> {
                 file: file.clone(),
             },
         ),
+        Origin::File { source, path } => (source, Artifact::File { path: path.clone() }),
         Origin::Family(_) | Origin::Built(_) => return None,
     };
     Some(Wanted {

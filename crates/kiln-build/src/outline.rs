@@ -186,7 +186,7 @@ fn packages(step: &Step) -> Vec<String> {
     let name = |origin: &Origin| match origin {
         Origin::Deb { path, .. } => path.rsplit('/').next()?.split('_').next().map(normal),
         Origin::Wheel { project, .. } => Some(normal(project)),
-        Origin::Family(_) | Origin::Built(_) => None,
+        Origin::File { .. } | Origin::Family(_) | Origin::Built(_) => None,
     };
     step.inputs
         .iter()

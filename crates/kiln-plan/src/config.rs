@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kiln_lock::LockedImage;
-use kiln_recipe::Family;
+use kiln_recipe::{Component, Family, Location};
 
 use crate::{draft::combination, plan::PlanError};
 
@@ -50,11 +50,12 @@ pub(crate) fn config(family: &Family, image: &LockedImage) -> Result<ImageConfig
             component: format!("ide/{}", image.ide),
         })?;
     let mut labels = labels(family, image);
-    for component in family.components(&combination) {
+    let components = family.components(&combination);
+    for component in &components {
         labels.extend(component.labels.clone());
     }
     Ok(ImageConfig {
-        env: environment(family, image)?,
+        env: environment(&components)?,
         user: format!("{}:{}", family.user.uid, family.user.gid),
         working_dir: family.user.home.clone(),
         entrypoint: ide.command.clone(),
@@ -64,29 +65,49 @@ pub(crate) fn config(family: &Family, image: &LockedImage) -> Result<ImageConfig
     })
 }
 
-/// The environment: components in layer order, `${NAME}` in a value meaning what `NAME` was below.
-fn environment(family: &Family, image: &LockedImage) -> Result<Vec<String>, PlanError> {
-    let mut order: Vec<&str> = Vec::new();
-    let mut values: BTreeMap<&str, String> = BTreeMap::new();
-    for component in family.components(&combination(image)) {
-        for (name, text) in &component.env {
-            let value =
-                expand(text, |missing| values.get(missing).cloned()).map_err(|missing| {
-                    PlanError::UndefinedVariable {
-                        at: component.at.file.clone(),
-                        variable: name.clone(),
-                        missing,
-                    }
-                })?;
-            if values.insert(name, value).is_none() {
-                order.push(name);
+/// The environment of `components`, which stand in layer order; `${NAME}` in a value means what
+/// `NAME` was below.
+pub(crate) fn environment(components: &[&Component]) -> Result<Vec<String>, PlanError> {
+    let mut environment = Environment::default();
+    for component in components {
+        environment.extend(&component.env, &component.at)?;
+    }
+    Ok(environment.into_lines())
+}
+
+/// Variables in the order of their first definition.
+#[derive(Default)]
+pub(crate) struct Environment<'a> {
+    order: Vec<&'a str>,
+    values: BTreeMap<&'a str, String>,
+}
+
+impl<'a> Environment<'a> {
+    /// Sets variables whose values may use those that are set. `at` is where they are declared.
+    pub(crate) fn extend(
+        &mut self,
+        variables: &'a [(String, String)],
+        at: &Location,
+    ) -> Result<(), PlanError> {
+        for (name, text) in variables {
+            let value = expand(text, |missing| self.values.get(missing).cloned());
+            let value = value.map_err(|missing| PlanError::UndefinedVariable {
+                at: at.file.clone(),
+                variable: name.clone(),
+                missing,
+            })?;
+            if self.values.insert(name, value).is_none() {
+                self.order.push(name);
             }
         }
+        Ok(())
     }
-    Ok(order
-        .into_iter()
-        .map(|name| format!("{name}={}", values[name]))
-        .collect())
+
+    /// `NAME=value`, in order.
+    pub(crate) fn into_lines(self) -> Vec<String> {
+        let line = |name: &&str| format!("{name}={}", self.values[name]);
+        self.order.iter().map(line).collect()
+    }
 }
 
 /// Replaces every `${NAME}`. A `$` without a brace stands for itself. The error is the name that

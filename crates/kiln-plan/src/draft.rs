@@ -16,6 +16,7 @@ use crate::{
 };
 
 /// A step of one image, before it is known whether another image has it too.
+#[derive(Clone)]
 pub(crate) struct Draft {
     pub(crate) key: Digest,
     pub(crate) action: Action,
@@ -35,13 +36,13 @@ impl Draft {
 
 /// What all layers of an image share.
 pub(crate) struct Context<'a> {
-    family: &'a Family,
+    pub(crate) family: &'a Family,
     base: &'a Base,
     components: Vec<&'a Component>,
-    placement: Placement,
-    usr_merge: Vec<String>,
+    pub(crate) placement: Placement,
+    pub(crate) usr_merge: Vec<String>,
     platform: Platform,
-    options: PlanOptions,
+    pub(crate) options: PlanOptions,
 }
 
 /// The combination of components that a locked image is.
@@ -89,8 +90,19 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// The interpreter.
+    pub(crate) fn executable(&self) -> String {
+        format!("/usr/bin/python{}", self.base.python)
+    }
+
+    /// The components up to `component`, in layer order.
+    pub(crate) fn upto(&self, component: &Component) -> &[&'a Component] {
+        let position = self.components.iter().position(|it| it.id == component.id);
+        &self.components[..position.map_or(0, |position| position + 1)]
+    }
+
     /// The draft of a layer of the image.
-    fn layer(
+    pub(crate) fn layer(
         &self,
         component: &Component,
         title: String,
@@ -124,15 +136,16 @@ impl<'a> Context<'a> {
     /// Winners that matter for `component`: its own and those of the components below it. What
     /// stands above cannot change a layer that others share.
     fn winners(&self, component: &Component) -> BTreeMap<String, String> {
-        let position = self.components.iter().position(|it| it.id == component.id);
-        let upto = position.map_or(0, |position| position + 1);
-        let below = &self.components[..upto];
+        let below = self.upto(component);
         below.iter().flat_map(|it| it.winners.clone()).collect()
     }
 
     /// The layers of a set's Debian packages.
     pub(crate) fn debs(&self, component: &Component, debs: &[&Deb], threshold: u64) -> Vec<Draft> {
-        let (own, rest) = layers::split(&sorted(debs), threshold);
+        let alone = layers::installed_by_dpkg(&self.base.suite);
+        let (own, rest) = layers::split(&sorted(debs), |deb| {
+            deb.size >= threshold || alone.contains(&deb.name.as_str())
+        });
         let pack = |debs: &[&Deb], links, title, what: &str| {
             let winners = if debs.len() > 1 {
                 self.winners(component)
@@ -179,13 +192,20 @@ impl<'a> Context<'a> {
     }
 
     /// The layer of what the maintainer scripts of `debs` change, on top of the layers of the
-    /// operating system so far.
+    /// operating system so far. `packed` are those that [`Self::debs`] made of `debs`.
     pub(crate) fn configure(
         &self,
         component: &Component,
         debs: &[&Deb],
         system: &[Digest],
+        packed: &[Draft],
     ) -> Draft {
+        let alone = layers::installed_by_dpkg(&self.base.suite);
+        let installed_by_dpkg = debs
+            .iter()
+            .filter(|deb| alone.contains(&deb.name.as_str()))
+            .filter_map(|deb| Some((deb.name.clone(), layer_of(deb, packed)?)))
+            .collect();
         let debs = sorted(debs);
         let user = &self.family.user;
         let is_base = component.id.kind == ComponentKind::Base;
@@ -193,13 +213,13 @@ impl<'a> Context<'a> {
             usr_merge: self.usr_merge.clone(),
             layers: system.to_vec(),
             debs: archives(&debs),
-            installed_by_dpkg: BTreeMap::new(),
+            installed_by_dpkg,
             user: is_base.then(|| UserEntry {
-                name: "default".to_owned(),
+                name: user.name.clone(),
                 uid: user.uid,
                 gid: user.gid,
                 home: user.home.clone(),
-                shell: "/bin/bash".to_owned(),
+                shell: user.shell.clone(),
             }),
         });
         let packages = count(debs.len(), "OS package");
@@ -217,20 +237,22 @@ impl<'a> Context<'a> {
         let title = format!("Python {} tree", self.placement.python);
         let kind = Kind::Venv(Venv {
             placement: self.placement.clone(),
-            executable: format!("/usr/bin/python{}", self.base.python),
+            executable: self.executable(),
             home: self.family.user.home.clone(),
         });
         self.layer(component, title.clone(), kind, Vec::new(), &title)
     }
 
-    /// The layers of a set's wheels.
+    /// The layers of a set's wheels, each with that of its compiled modules above it where
+    /// `runtime` is there to compile them.
     pub(crate) fn wheels(
         &self,
         component: &Component,
         wheels: &[&Wheel],
         threshold: u64,
+        runtime: Option<&Draft>,
     ) -> Vec<Draft> {
-        let (own, rest) = layers::split(&sorted(wheels), threshold);
+        let (own, rest) = layers::split(&sorted(wheels), |wheel| wheel.size >= threshold);
         let pack = |wheels: &[&Wheel], title, what: &str| {
             let winners = if wheels.len() > 1 {
                 self.winners(component)
@@ -245,17 +267,27 @@ impl<'a> Context<'a> {
             let inputs = wheels.iter().map(|wheel| wheel_input(wheel)).collect();
             self.layer(component, title, kind, inputs, what)
         };
-        let mut drafts: Vec<_> = own
-            .into_iter()
-            .map(|wheel| {
-                let title = format!("{} {}", wheel.name, wheel.version);
-                pack(&[wheel], title.clone(), &title)
-            })
-            .collect();
+        // Modules of these share the layer that the rest has.
+        let mut with_rest = Vec::new();
+        let mut drafts = Vec::new();
+        for wheel in own {
+            let title = format!("{} {}", wheel.name, wheel.version);
+            drafts.push(pack(&[wheel], title.clone(), &title));
+            if layers::is_mostly_binaries(&wheel.file) {
+                with_rest.push(wheel);
+            } else if let Some(runtime) = runtime {
+                drafts.extend(self.bytecode(component, &[wheel], &title, runtime));
+            }
+        }
         if !rest.is_empty() {
             let title = format!("{}: {}", component.id.name, count(rest.len(), "wheel"));
             let what = names(&rest, |it| &it.name, |it| &it.version);
             drafts.push(pack(&rest, title, &what));
+        }
+        with_rest.extend(rest);
+        if let (Some(runtime), false) = (runtime, with_rest.is_empty()) {
+            let of = format!("{}: {}", component.id.name, count(with_rest.len(), "wheel"));
+            drafts.extend(self.bytecode(component, &sorted(&with_rest), &of, runtime));
         }
         drafts
     }
@@ -299,14 +331,23 @@ impl<'a> Context<'a> {
     }
 }
 
+/// The key of the layer that holds a package alone.
+fn layer_of(deb: &Deb, packed: &[Draft]) -> Option<Digest> {
+    let alone = |draft: &&Draft| match &draft.action.kind {
+        Kind::PackDebs(pack) => matches!(&pack.debs[..], [it] if it.sha256 == deb.sha256),
+        _ => false,
+    };
+    packed.iter().find(alone).map(|draft| draft.key)
+}
+
 /// The canonical order of packages in an action: by file name, then digest.
-fn sorted<'a, P: Package>(packages: &[&'a P]) -> Vec<&'a P> {
+pub(crate) fn sorted<'a, P: Package>(packages: &[&'a P]) -> Vec<&'a P> {
     let mut packages = packages.to_vec();
     packages.sort_by_cached_key(|package| (package.file(), package.sha256()));
     packages
 }
 
-fn archives<P: Package>(packages: &[&P]) -> Vec<Archive> {
+pub(crate) fn archives<P: Package>(packages: &[&P]) -> Vec<Archive> {
     packages
         .iter()
         .map(|it| Archive {
@@ -316,7 +357,7 @@ fn archives<P: Package>(packages: &[&P]) -> Vec<Archive> {
         .collect()
 }
 
-fn deb_input(deb: &Deb) -> Input {
+pub(crate) fn deb_input(deb: &Deb) -> Input {
     let origin = Origin::Deb {
         source: deb.source.clone(),
         suite: deb.suite.clone(),
@@ -329,7 +370,7 @@ fn deb_input(deb: &Deb) -> Input {
     }
 }
 
-fn wheel_input(wheel: &Wheel) -> Input {
+pub(crate) fn wheel_input(wheel: &Wheel) -> Input {
     let origin = Origin::Wheel {
         source: wheel.source.clone(),
         project: wheel.name.clone(),
@@ -342,7 +383,7 @@ fn wheel_input(wheel: &Wheel) -> Input {
     }
 }
 
-fn count(number: usize, what: &str) -> String {
+pub(crate) fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }

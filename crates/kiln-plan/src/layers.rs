@@ -12,17 +12,12 @@ pub const MAX_LAYERS: usize = 100;
 
 /// A package as the layer rule sees it.
 pub(crate) trait Package {
-    fn size(&self) -> u64;
     fn sha256(&self) -> Digest;
     /// The file name that goes into the action.
     fn file(&self) -> String;
 }
 
 impl Package for Deb {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
     fn sha256(&self) -> Digest {
         self.sha256
     }
@@ -37,10 +32,6 @@ impl Package for Deb {
 }
 
 impl Package for Wheel {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
     fn sha256(&self) -> Digest {
         self.sha256
     }
@@ -53,12 +44,19 @@ impl Package for Wheel {
 /// Splits packages into those with a layer of their own and the others, each in the given order.
 pub(crate) fn split<'a, P: Package>(
     packages: &[&'a P],
-    threshold: u64,
+    alone: impl Fn(&P) -> bool,
 ) -> (Vec<&'a P>, Vec<&'a P>) {
-    packages
-        .iter()
-        .copied()
-        .partition(|package| package.size() >= threshold)
+    packages.iter().copied().partition(|package| alone(package))
+}
+
+/// Whether a wheel's tags say that it holds programs or libraries that no Python of a certain
+/// version is needed for (`-py3-none-manylinux_2_28_x86_64.whl`): then there is hardly a module in
+/// it, however large it is, and a layer of compiled modules of its own would be next to empty.
+pub(crate) fn is_mostly_binaries(file: &str) -> bool {
+    // PEP 427: `…-{python}-{abi}-{platform}.whl`.
+    let mut tags = file.trim_end_matches(".whl").rsplit('-');
+    let (platform, abi) = (tags.next(), tags.next());
+    abi == Some("none") && platform != Some("any")
 }
 
 /// The top-level directories that a suite has merged into `/usr`. Bookworm's debootstrap makes
@@ -70,4 +68,34 @@ pub fn usr_merge(suite: &str) -> Vec<String> {
         _ => &["bin", "sbin", "lib", "lib64"],
     };
     names.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// Packages of a suite that dpkg itself must install, because running their scripts over packed
+/// files gives something else than an installation.
+pub fn installed_by_dpkg(_suite: &str) -> &'static [&'static str] {
+    &[]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_tell_binaries_from_modules() {
+        for (file, binaries) in [
+            (
+                "nvidia_cublas_cu12-12.8-py3-none-manylinux_2_27_x86_64.whl",
+                true,
+            ),
+            ("torch-2.9.0-cp311-cp311-manylinux_2_28_x86_64.whl", false),
+            (
+                "cryptography-46.0.0-cp311-abi3-manylinux_2_34_x86_64.whl",
+                false,
+            ),
+            ("botocore-1.44.0-py3-none-any.whl", false),
+            ("x", false),
+        ] {
+            assert_eq!(is_mostly_binaries(file), binaries, "{file}");
+        }
+    }
 }

@@ -23,6 +23,8 @@
 //! - No image has more than [`MAX_LAYERS`] layers: the threshold doubles until it fits.
 
 mod action;
+mod command;
+mod compile;
 mod config;
 mod draft;
 mod graph;
@@ -31,10 +33,10 @@ mod plan;
 
 pub use action::{
     ACTION_FORMAT, Action, Archive, BuildProduct, BuildWheel, Bytecode, Compression, Configure,
-    DebDatabase, Files, Kind, MountedArtifact, PackBytecode, PackDebs, PackWheels, PlacedFile, Placement, Run,
-    UserEntry, Venv,
+    DebDatabase, Files, Kind, MountedArtifact, PackBytecode, PackDebs, PackWheels, PlacedFile,
+    Placement, Run, UserEntry, Venv,
 };
 pub use config::{ImageConfig, LABEL_KEYS};
 pub use graph::{dot, mermaid};
-pub use layers::{MAX_LAYERS, OWN_LAYER, usr_merge};
+pub use layers::{MAX_LAYERS, OWN_LAYER, installed_by_dpkg, usr_merge};
 pub use plan::{ImagePlan, Input, LayerUse, Origin, Plan, PlanError, PlanOptions, Step, plan};

@@ -105,6 +105,13 @@ pub enum Origin {
     },
     /// A file of the family, relative to its directory.
     Family(String),
+    /// A file of a named source that is nothing but files.
+    File {
+        /// The source.
+        source: String,
+        /// The path below the source's address.
+        path: String,
+    },
     /// The result of the action with this key: a wheel that is built from source.
     Built(Digest),
 }
@@ -174,13 +181,19 @@ pub enum PlanError {
     },
 }
 
-/// Plans `images` of a lock. Family and lock must agree (`kiln_lock::check`).
+/// Plans `images` of a lock. Family and lock must agree (`kiln_lock::check`). What the family
+/// switches off stays off whatever `options` say.
 pub fn plan(
     family: &Family,
     lock: &Lock,
     images: &[&LockedImage],
     options: PlanOptions,
 ) -> Result<Plan, PlanError> {
+    let options = PlanOptions {
+        compression: options.compression,
+        pack_only: options.pack_only || family.pack_only,
+        bytecode: options.bytecode && family.bytecode,
+    };
     let index = Index::new(lock);
     let mut steps = Steps::default();
     let images = images
@@ -351,27 +364,39 @@ fn drafts_at(
     let mut all_debs = Vec::new();
     // Keys of the layers of the operating system so far.
     let mut system = Vec::new();
+    // What compiles modules.
+    let mut runtime = None;
     for (position, set) in sets.iter().enumerate() {
         let component = context.component(&set.component)?;
         let debs = index.debs(set)?;
-        let packed = context.debs(component, &debs, threshold);
+        let mut packed = context.debs(component, &debs, threshold);
         system.extend(packed.iter().map(|draft| draft.key));
-        drafts.extend(packed);
         all_debs.extend(&debs);
         if options.pack_only {
             if last_with_debs == Some(position) {
-                drafts.push(context.database(component, &all_debs));
+                packed.push(context.database(component, &all_debs));
             }
         } else if !debs.is_empty() {
-            let configure = context.configure(component, &debs, &system);
+            let configure = context.configure(component, &debs, &system, &packed);
             system.push(configure.key);
-            drafts.push(configure);
+            packed.push(configure);
         }
+        drafts.extend(packed);
         if set.component.kind == ComponentKind::Base {
             drafts.push(context.venv(component));
+            runtime = context.runtime(component, &debs);
+            drafts.extend(runtime.clone());
         }
-        drafts.extend(context.wheels(component, &index.wheels(set)?, threshold));
+        let wheels = index.wheels(set)?;
+        drafts.extend(context.wheels(component, &wheels, threshold, runtime.as_ref()));
         drafts.extend(context.files(component));
+        if !options.pack_only {
+            for run in &component.runs {
+                let below = drafts.iter().filter(|draft| draft.is_layer());
+                let below = below.map(|draft| draft.key).collect();
+                drafts.push(context.run(component, run, below)?);
+            }
+        }
     }
     Ok(drafts)
 }
