@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KILN = pathlib.Path(os.environ.get("KILN_BINARY", ROOT / "target/release/kiln"))
@@ -59,6 +60,17 @@ class Kiln:
 
     def blob(self, digest):
         return self.store / "blobs/sha256" / digest.removeprefix("sha256:")
+
+    def locked(self, image=IMAGE):
+        """The locked packages of an image, by kind: `wheel` and `deb`."""
+        lock = tomllib.loads((self.family / "kiln.lock").read_text())
+        name = self.json("inspect", image)[0]["image"]
+        wanted = next(it for it in lock["image"] if it["name"] == name)["sets"]
+        sets = [it for it in lock["set"] if it["id"] in wanted]
+        ids = {id for it in sets for kind in ["wheels", "debs"] for id in it.get(kind, [])}
+        return {
+            kind: [it for it in lock.get(kind, []) if it["id"] in ids] for kind in ["wheel", "deb"]
+        }
 
     def layers(self, image=IMAGE):
         """The paths of the image's layers, bottom first, with what each holds."""

@@ -15,10 +15,15 @@ import subprocess
 import sys
 import tarfile
 
+CAPABILITY = "security.capability"
+# https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md#whiteouts
+WHITEOUT = ".wh."
+
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """What stands at a path. `links` are all names of a file that has several."""
+    """What stands at a path. `links` are all names of a file that has several, `capability` is its
+    attribute `security.capability` in hexadecimal digits."""
 
     type: str
     mode: int
@@ -28,6 +33,7 @@ class Node:
     content: str = ""
     target: str = ""
     links: tuple[str, ...] = ()
+    capability: str = ""
 
     def differences(self, other, aspects):
         """The aspects in which the two are not equal."""
@@ -38,7 +44,7 @@ class Node:
 
 def of_directory(root):
     """The tree below a directory: path → Node. The directory itself is the empty path."""
-    nodes, names = {}, collections.defaultdict(list)
+    nodes, files = {}, {}
     pending = [""]
     while pending:
         path = pending.pop()
@@ -47,16 +53,18 @@ def of_directory(root):
         if stat.S_ISDIR(status.st_mode):
             pending += [os.path.join(path, name) for name in os.listdir(full)]
         if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
-            names[status.st_dev, status.st_ino].append(path)
+            files[path] = status.st_dev, status.st_ino
         nodes[path] = _node_of_file(full, status)
-    return _with_links(nodes, names.values())
+    return _with_links(nodes, files)
 
 
 def _node_of_file(path, status):
-    content, target = "", ""
+    content, target, capability = "", "", ""
     if stat.S_ISREG(status.st_mode):
         with open(path, "rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
+            if CAPABILITY in os.listxattr(file.fileno()):
+                capability = os.getxattr(file.fileno(), CAPABILITY).hex()
         type = "file"
     elif stat.S_ISLNK(status.st_mode):
         type, target = "symlink", os.readlink(path)
@@ -64,20 +72,63 @@ def _node_of_file(path, status):
         type = "directory" if stat.S_ISDIR(status.st_mode) else "special"
     mode = stat.S_IMODE(status.st_mode)
     mtime = int(status.st_mtime)
-    return Node(type, mode, status.st_uid, status.st_gid, mtime, content, target)
+    ids = status.st_uid, status.st_gid
+    return Node(type, mode, *ids, mtime, content, target, capability=capability)
 
 
 def of_tar(stream):
     """The tree of an uncompressed tar stream."""
-    nodes, names = {}, collections.defaultdict(list)
+    return _with_links(*_entries_of_tar(stream))
+
+
+def of_layers(blobs):
+    """The tree of compressed layers, bottom first, as the OCI image specification stacks them."""
+    nodes, files = {}, {}
+    for blob in blobs:
+        with subprocess.Popen(["gzip", "-dc", blob], stdout=subprocess.PIPE) as plain:
+            upper, names = _entries_of_tar(plain.stdout)
+            plain.stdout.read()  # padding that tarfile does not ask for
+        assert plain.returncode == 0, blob
+        for path in [path for path in upper if path.rpartition("/")[2].startswith(WHITEOUT)]:
+            del upper[path]
+            directory, slash, name = path.rpartition("/")
+            assert not name.startswith(WHITEOUT * 2), f"{path}: only single paths are removed"
+            _remove(nodes, files, directory + slash + name.removeprefix(WHITEOUT))
+        for path, node in upper.items():
+            if path in nodes and not node.type == nodes[path].type == "directory":
+                _remove(nodes, files, path)
+        nodes.update(upper)
+        files.update({path: (blob, name) for path, name in names.items()})
+    return _with_links(nodes, files)
+
+
+def content_in_layers(blobs, path):
+    """The content of a regular file in the tree of compressed layers, bottom first."""
+    for blob in reversed(blobs):
+        with tarfile.open(blob) as tar:
+            for member in tar:
+                if _normal(member.name) == path:
+                    return tar.extractfile(member).read()
+    raise KeyError(path)
+
+
+def _remove(nodes, files, path):
+    """Takes a path and all below it out of a tree."""
+    for it in [it for it in nodes if it == path or it.startswith(f"{path}/")]:
+        del nodes[it]
+        files.pop(it, None)
+
+
+def _entries_of_tar(stream):
+    """What a tar stream holds: path → Node, and for files with several names path → the first."""
+    nodes, files = {}, {}
     types = {tarfile.DIRTYPE: "directory", tarfile.SYMTYPE: "symlink", tarfile.REGTYPE: "file"}
     with tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as tar:
         for member in tar:
-            path = member.name.strip("/").removeprefix("./")
+            path = _normal(member.name)
             if member.islnk():
-                first = member.linkname.strip("/").removeprefix("./")
-                names[first] = names[first] or [first]
-                names[first].append(path)
+                first = _normal(member.linkname)
+                files[first] = files[path] = first
                 nodes[path] = nodes[first]
                 continue
             content = ""
@@ -91,12 +142,25 @@ def of_tar(stream):
                 int(member.mtime),
                 content,
                 member.linkname if member.issym() else "",
+                capability=member.pax_headers.get(f"SCHILY.xattr.{CAPABILITY}", "")
+                .encode(errors="surrogateescape")
+                .hex(),
             )
-    return _with_links(nodes, names.values())
+    return nodes, files
 
 
-def _with_links(nodes, groups):
-    for group in groups:
+def _normal(name):
+    """The path that a tar archive means: relative, and empty for the root."""
+    path = name.removeprefix("./").strip("/")
+    return "" if path == "." else path
+
+
+def _with_links(nodes, files):
+    """Enters all names of a file, given as path → what tells the file from others, into each."""
+    groups = collections.defaultdict(list)
+    for path, file in files.items():
+        groups[file].append(path)
+    for group in groups.values():
         # Names outside the tree do not count.
         if len(group) > 1:
             links = tuple(sorted(group))
