@@ -13,6 +13,8 @@
 mod error;
 mod sandbox;
 mod spec;
+#[expect(dead_code, unused_imports, reason = "the worker begins to use it")]
+mod tree;
 mod worker;
 
 pub use error::{ExitStatus, Resource, SandboxError};
@@ -21,4 +23,5 @@ pub use spec::{
     Bind, Choice, Command, IdChoice, Interactive, Job, LayerBlob, Limits, NetworkMode, Step,
     TreeChoice, Volume,
 };
+pub use tree::{Cause, TreeError};
 pub use worker::worker_main;

@@ -24,7 +24,10 @@ pub(crate) fn root(path: &Path) -> Result<OwnedFd, TreeError> {
 /// Opens the directory `path` (relative; empty for `root` itself) to look names up in it.
 pub(crate) fn directory(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
     let mut here = child(root, b".")?;
-    for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+    for name in path
+        .split(|&byte| byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
         here = child(here.as_fd(), name)?;
     }
     Ok(here)
@@ -60,4 +63,13 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 pub(crate) fn open(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     Ok(fs::openat(directory, name, flags, Mode::empty())?)
+}
+
+/// The path of `name` in `directory`, which is empty for the root.
+pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() {
+        name.to_vec()
+    } else {
+        [directory, b"/", name].concat()
+    }
 }

@@ -17,14 +17,17 @@
 //!   nor on how the tree is made.
 
 mod beneath;
+mod capability;
 mod capture;
 mod copy;
 mod error;
+mod metadata;
 mod owners;
 mod remove;
 mod rootfs;
 mod spool;
 mod unpack;
+mod view;
 
 pub(crate) use capture::{Capture, Tree, capture};
 pub(crate) use copy::{Snapshot, copy_layers};

@@ -84,16 +84,24 @@ impl Owners {
     pub(crate) fn set(self, fd: impl AsFd, owner: Owner) -> io::Result<()> {
         match self {
             Self::Mapped => {
-                let (uid, gid) = ids(owner);
-                Ok(fs::chownat(fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
+                let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+                Ok(fs::chownat(
+                    fd,
+                    "",
+                    Some(uid),
+                    Some(gid),
+                    AtFlags::EMPTY_PATH,
+                )?)
             }
             Self::Recorded => record(fd, owner.into()),
         }
     }
-}
 
-pub(super) fn ids(owner: Owner) -> (Uid, Gid) {
-    (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid))
+    /// Whether the owner of a file that a layer has must be set: the kernel always has to be
+    /// told, records are only for what is not obvious.
+    pub(super) fn must_say(self, owner: Owner, in_setgid_directory: bool) -> bool {
+        self == Self::Mapped || owner != Owner::default() || in_setgid_directory
+    }
 }
 
 /// Records the owner of the file or directory behind `fd`, which may be an `O_PATH` one.
@@ -102,7 +110,12 @@ pub(crate) fn record(fd: impl AsFd, owner: PartialOwner) -> io::Result<()> {
     let PartialOwner { uid, gid } = owner.over(recorded(fd)?);
     let text = |id: Option<u32>| id.map(|id| id.to_string()).unwrap_or_default();
     let value = format!("{}:{}", text(uid), text(gid));
-    Ok(fs::setxattr(name_of(fd), RECORD, value.as_bytes(), XattrFlags::empty())?)
+    Ok(fs::setxattr(
+        name_of(fd),
+        RECORD,
+        value.as_bytes(),
+        XattrFlags::empty(),
+    )?)
 }
 
 /// The recorded owner of the file or directory behind `fd`, which may be an `O_PATH` one.
@@ -161,7 +174,11 @@ impl SymlinkOwners {
         if self.0.is_empty() {
             return Ok(PartialOwner::default());
         }
-        Ok(self.0.get(&key(directory, name)?).copied().unwrap_or_default())
+        Ok(self
+            .0
+            .get(&key(directory, name)?)
+            .copied()
+            .unwrap_or_default())
     }
 }
 
@@ -171,5 +188,8 @@ fn key(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<String> {
     let wanted = StatxFlags::INO | StatxFlags::BTIME;
     let found = fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
     let born = found.stx_btime;
-    Ok(format!("{} {}.{:09}", found.stx_ino, born.tv_sec, born.tv_nsec))
+    Ok(format!(
+        "{} {}.{:09}",
+        found.stx_ino, born.tv_sec, born.tv_nsec
+    ))
 }
