@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use kiln_digest::{Digest, Hasher};
-use kiln_recipe::{Combination, Component, Family};
+use kiln_recipe::{Combination, Component, Family, RunCommand, RunUser};
 
 use crate::lookup::Closure;
 
@@ -53,10 +53,11 @@ impl Fields {
 }
 
 /// The digest of everything in an image's configuration that would change the image besides its
-/// closure: environment, placed files, command, port, labels and what labels are made of, the
-/// user, the family's particulars. A combination of unknown components has one too.
+/// closure: environment, placed files, commands with their artifacts, what starts, port, labels and
+/// what labels are made of, the user, the family's particulars. A combination of unknown components
+/// has one too.
 pub fn fingerprint_config(family: &Family, image: &Combination) -> Digest {
-    let mut fields = Fields::new("kiln image configuration 1");
+    let mut fields = Fields::new("kiln image configuration 2");
     for text in [
         &family.name,
         &family.release,
@@ -74,6 +75,14 @@ pub fn fingerprint_config(family: &Family, image: &Combination) -> Digest {
     fields.number(user.gid.into());
     fields.text(&user.prefix);
     fields.text(&user.home);
+    // What nothing is executed for changes no image that is packed only.
+    let executes = !family.pack_only;
+    fields.number(executes.into());
+    if executes {
+        fields.number(family.bytecode.into());
+        fields.text(&user.name);
+        fields.text(&user.shell);
+    }
     if let Some(base) = family.bases.get(&image.base) {
         for text in [
             &base.code,
@@ -93,8 +102,26 @@ pub fn fingerprint_config(family: &Family, image: &Combination) -> Digest {
         fields.list(ide.command.iter(), |fields, word| fields.text(word));
         fields.number(ide.port.unwrap_or_default().into());
     }
-    fields.list(family.components(image).into_iter(), component);
+    fields.list(family.components(image).into_iter(), |fields, it| {
+        component(fields, it);
+        if executes {
+            fields.list(it.runs.iter(), run);
+        }
+    });
     fields.finish()
+}
+
+fn run(fields: &mut Fields, run: &RunCommand) {
+    fields.list(run.command.iter(), |fields, word| fields.text(word));
+    fields.number((run.user == RunUser::Root).into());
+    fields.list(run.env.iter(), |fields, (name, value)| {
+        fields.text(name);
+        fields.text(value);
+    });
+    fields.list(run.artifacts.iter(), |fields, artifact| {
+        fields.text(&artifact.to);
+        fields.digest(&artifact.sha256);
+    });
 }
 
 fn component(fields: &mut Fields, component: &Component) {
