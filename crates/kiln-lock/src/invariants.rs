@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Display};
 
-use crate::model::{Lock, LockedImage};
+use crate::model::{BuiltFrom, Lock, LockedImage, PackageId};
 
 /// Checks the invariants that the model promises. The error is a sentence's end.
 pub(crate) fn invariants(lock: &Lock) -> Result<(), String> {
@@ -32,9 +32,38 @@ pub(crate) fn invariants(lock: &Lock) -> Result<(), String> {
             return Err(format!("set `{}` names `{id}`, which is not there", set.id));
         }
     }
+    for wheel in &lock.wheels {
+        if let Some(built) = &wheel.built_from {
+            build_environment(lock, &wheel.id, built)?;
+        }
+    }
     lock.images
         .iter()
         .try_for_each(|image| image_sets(lock, image))
+}
+
+/// Everything that a wheel is built from exists, and no build requirement must be built itself.
+fn build_environment(lock: &Lock, id: &PackageId, built: &BuiltFrom) -> Result<(), String> {
+    sorted(&format!("debs of the build of `{id}`"), &built.debs)?;
+    sorted(
+        &format!("requirements of the build of `{id}`"),
+        &built.requirements,
+    )?;
+    let is_missing = |requirement: &&PackageId| {
+        lock.wheel(requirement)
+            .is_none_or(|it| it.built_from.is_some())
+    };
+    let missing = built.debs.iter().find(|id| lock.deb(id).is_none());
+    let missing = missing.or_else(|| built.requirements.iter().find(is_missing));
+    let missing = match missing {
+        None if lock.set(&built.base).is_none() => Some(&built.base),
+        missing => missing.map(|id| &id.0),
+    };
+    missing.map_or(Ok(()), |name| {
+        Err(format!(
+            "wheel `{id}` is built with `{name}`, which is not there"
+        ))
+    })
 }
 
 /// An image's sets exist, stand in layer order, and bring no package twice.

@@ -119,6 +119,33 @@ pub struct Wheel {
     /// `Requires-Dist` of its metadata, as written there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<String>,
+    /// Set when no index has the wheel: it is built, and `size` and `sha256` are those of the
+    /// result. `source` is where the source distribution comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_from: Option<BuiltFrom>,
+}
+
+/// A source distribution and the environment in which a wheel is built from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuiltFrom {
+    /// File name of the source distribution.
+    pub file: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// The set of the base on which it is built.
+    pub base: String,
+    /// Debian packages of the build environment that are not in the base, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub debs: Vec<PackageId>,
+    /// The build requirements, all of them wheels, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<PackageId>,
+    /// Environment of the build.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 /// What a component asked for when it was locked: to tell a stale lock, and what is stale.
@@ -137,9 +164,27 @@ pub struct Request {
     /// bundle: the bundle it extends, and `independent`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
+    /// The projects that it says are built from source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub from_source: BTreeMap<String, SourceRequest>,
     /// The files that it places: destination → SHA-256.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, Digest>,
+}
+
+/// How a component wants a project built.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceRequest {
+    /// OS packages of the build environment as written, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub os_packages: Vec<String>,
+    /// Further build requirements as written, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<String>,
+    /// Environment of the build.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 /// What one component adds on top of those below it, for one base and platform. Images share

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_recipe::{Component, ComponentId, ComponentKind, Family};
 
-use crate::model::Request;
+use crate::model::{Request, SourceRequest};
 
 /// What the family's components ask now, sorted by component: of those that an image uses, itself
 /// or through the bundle that it extends.
@@ -21,18 +21,14 @@ pub fn requests(family: &Family) -> Vec<Request> {
 }
 
 fn request(family: &Family, component: &Component) -> Request {
-    let mut requirements: Vec<_> = component
-        .requirements
-        .iter()
-        .map(|it| it.text.clone())
-        .collect();
-    requirements.sort();
-    let mut os_packages: Vec<_> = component
-        .os_packages
-        .iter()
-        .map(|it| it.text.clone())
-        .collect();
-    os_packages.sort();
+    let from_source = component.from_source.iter().map(|(project, how)| {
+        let request = SourceRequest {
+            os_packages: sorted(how.os_packages.iter().map(|it| &it.text)),
+            requirements: sorted(how.requirements.iter().map(|it| &it.text)),
+            env: how.env.clone(),
+        };
+        (project.clone(), request)
+    });
     let files = component
         .files
         .iter()
@@ -41,11 +37,18 @@ fn request(family: &Family, component: &Component) -> Request {
     let from = from(family, &component.id);
     Request {
         component: component.id.clone(),
-        requirements,
-        os_packages,
+        requirements: sorted(component.requirements.iter().map(|it| &it.text)),
+        os_packages: sorted(component.os_packages.iter().map(|it| &it.text)),
         from,
+        from_source: from_source.collect(),
         files,
     }
+}
+
+fn sorted<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut texts: Vec<_> = texts.cloned().collect();
+    texts.sort();
+    texts
 }
 
 fn from(family: &Family, id: &ComponentId) -> Vec<String> {

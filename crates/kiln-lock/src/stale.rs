@@ -155,6 +155,7 @@ fn compare_requests(
             let what = format!("it stood on `{old}`, now on `{new}`");
             push(what, Some(component.at.clone()));
         }
+        compare_sources(component, old, new, &mut push);
         if compare_files(component, old, new, &mut push) {
             changed_files.insert(new.component.clone());
         }
@@ -173,6 +174,31 @@ fn compare_requests(
         });
     }
     changed_files
+}
+
+/// Says which projects are built from source that were not, or otherwise.
+fn compare_sources(
+    component: &Component,
+    old: &Request,
+    new: &Request,
+    push: &mut impl FnMut(String, Option<Location>),
+) {
+    let projects: BTreeSet<_> = old
+        .from_source
+        .keys()
+        .chain(new.from_source.keys())
+        .collect();
+    for project in projects {
+        let (before, now) = (old.from_source.get(project), new.from_source.get(project));
+        let what = match (before, now) {
+            (None, Some(_)) => format!("`{project}` is now built from source"),
+            (Some(_), None) => format!("`{project}` is no longer built from source"),
+            (before, now) if before != now => format!("how `{project}` is built changed"),
+            _ => continue,
+        };
+        let source = component.from_source.get(project);
+        push(what, source.map(|source| source.at.clone()));
+    }
 }
 
 /// Whether the placed files differ.

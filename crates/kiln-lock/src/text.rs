@@ -1,6 +1,6 @@
 //! The lock as text: TOML, sorted, one fact a line, so that diffs read well and merges are easy.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::{Deserialize as _, de::IntoDeserializer as _};
 use toml::de::{DeTable, Deserializer};
@@ -116,6 +116,14 @@ impl Lock {
             out.some("requirements", &request.requirements);
             out.some("os_packages", &request.os_packages);
             out.some("from", &request.from);
+            for (project, how) in &request.from_source {
+                out.child(&format!("request.from_source.{}", quoted(project)));
+                out.some("os_packages", &how.os_packages);
+                out.some("requirements", &how.requirements);
+                if !how.env.is_empty() {
+                    out.line("env", &inline(&how.env));
+                }
+            }
             if !request.files.is_empty() {
                 out.child("request.files");
                 for (path, digest) in &request.files {
@@ -183,6 +191,18 @@ impl Lock {
             out.integer("size", wheel.size);
             out.string("sha256", &wheel.sha256.to_string());
             out.some("requires", &wheel.requires);
+            if let Some(built) = &wheel.built_from {
+                out.child("wheel.built_from");
+                out.string("file", &built.file);
+                out.integer("size", built.size);
+                out.string("sha256", &built.sha256.to_string());
+                out.string("base", &built.base);
+                out.some("debs", &built.debs);
+                out.some("requirements", &built.requirements);
+                if !built.env.is_empty() {
+                    out.line("env", &inline(&built.env));
+                }
+            }
         }
     }
 }
@@ -234,6 +254,14 @@ impl Writer {
             self.list(key, items);
         }
     }
+}
+
+/// An inline table (TOML 1.0, "Inline Table").
+fn inline(map: &BTreeMap<String, String>) -> String {
+    let pairs = map
+        .iter()
+        .map(|(key, value)| format!("{} = {}", quoted(key), quoted(value)));
+    format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
 }
 
 /// A TOML string (TOML 1.0, "String"): basic, or literal where that saves escapes.

@@ -114,6 +114,7 @@ fn wheel(name: &str) -> Wheel {
         size: 1,
         sha256: Digest::of(name.as_bytes()),
         requires: Vec::new(),
+        built_from: None,
     }
 }
 
@@ -214,6 +215,39 @@ fn a_stale_lock_says_what_changed_and_where() {
         let _ = write!(report, "## {path}: {from:?} → {to:?}\n{stale}\n\n");
     }
     insta::assert_snapshot!(report);
+}
+
+#[test]
+fn a_project_that_is_built_otherwise_makes_the_lock_stale() {
+    const SCIENCE: &str = "bundles/science/bundle.toml";
+    let plain = family_of(&files());
+    let built = |how: &str| edited(SCIENCE, "extends", &format!("{how}\nextends"));
+    let table = "from-source.scipy = { packages = [\"gcc\"], env = { CC = \"gcc\" } }";
+    let family = built(table);
+    let now = check(&family, &lock(&plain)).unwrap_err().to_string();
+    assert!(
+        now.contains("bundle/science: `scipy` is now built from source (bundles/"),
+        "{now}"
+    );
+    let lock = lock(&family);
+    let reread = Lock::parse(&lock.render()).unwrap();
+    assert_eq!(check(&family, &reread), Ok(()));
+    let gone = check(&plain, &lock).unwrap_err().to_string();
+    assert!(
+        gone.contains("`scipy` is no longer built from source"),
+        "{gone}"
+    );
+    for other in [
+        table.replace("\"gcc\"]", "\"g++\"]"),
+        table.replace("= \"gcc\"", "= \"clang\""),
+        table.replace("{ packages", "{ requirements = [\"cython\"], packages"),
+    ] {
+        let changed = check(&built(&other), &lock).unwrap_err().to_string();
+        assert!(
+            changed.contains("how `scipy` is built changed"),
+            "{changed}"
+        );
+    }
 }
 
 #[test]
@@ -355,6 +389,11 @@ fn the_configuration_has_everything_that_changes_an_image_and_nothing_else() {
         (BASE, "[env]", "[env]\nA = \"\""),
         (SCIENCE, "extends", "title = \"Science\"\nextends"),
         (SCIENCE, "extends", "description = \"Science\"\nextends"),
+        (KILN, "[family]", "[family]\nbytecode = false"),
+        (KILN, "[family]", "[family]\npack-only = true"),
+        (KILN, "[family]", "[user]\nname = \"jovyan\"\n[family]"),
+        (KILN, "[family]", "[user]\nshell = \"/bin/sh\"\n[family]"),
+        (BASE, "[env]", "[[run]]\ncommand = [\"/bin/true\"]\n[env]"),
     ] {
         assert_ne!(config(&edited(path, from, to)), before, "{to}");
     }
@@ -371,4 +410,47 @@ fn the_configuration_has_everything_that_changes_an_image_and_nothing_else() {
     ] {
         assert_eq!(config(&edited(path, from, to)), before, "{to}");
     }
+}
+
+#[test]
+fn a_command_and_its_artifacts_are_part_of_the_configuration() {
+    const BASE: &str = "bases/debian-12.toml";
+    const RUN: &str = "[[run]]\ncommand = [\"/bin/tar\", \"-x\"]\nenv = { A = \"b\" }\n\
+        [[run.artifact]]\nsource = \"models\"\npath = \"a.tar\"\nsize = 1\nto = \"/mnt/a\"\n\
+        sha256 = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"\n";
+    let config = |run: &str| {
+        let family = edited(BASE, "[env]", &format!("{run}[env]"));
+        fingerprint_config(&family, &family.images[0])
+    };
+    let before = config(RUN);
+    for (from, to) in [
+        ("-x", "-t"),
+        ("\"b\"", "\"c\""),
+        ("env =", "user = \"root\"\nenv ="),
+        ("to = \"/mnt/a\"", "to = \"/mnt/b\""),
+        ("e3b0", "e3b1"),
+    ] {
+        assert_ne!(config(&RUN.replace(from, to)), before, "{to}");
+    }
+    // Where the same bytes come from changes nothing.
+    assert_eq!(config(&RUN.replace("models", "mirror")), before);
+    assert_eq!(config(&RUN.replace("a.tar\"", "b/a.tar\"")), before);
+}
+
+#[test]
+fn what_is_not_executed_is_no_part_of_an_image_that_is_packed_only() {
+    const KILN: &str = "kiln.toml";
+    let config = |more: &str, run: &str| {
+        let mut files = files();
+        let text = files.get_mut(KILN).unwrap();
+        *text = text.replace("[family]", &format!("{more}[family]\npack-only = true"));
+        let base = files.get_mut("bases/debian-12.toml").unwrap();
+        *base = base.replace("[env]", &format!("{run}[env]"));
+        let family = family_of(&files);
+        fingerprint_config(&family, &family.images[0])
+    };
+    let before = config("", "");
+    assert_eq!(config("[user]\nname = \"jovyan\"\n", ""), before);
+    assert_eq!(config("", "[[run]]\ncommand = [\"/bin/true\"]\n"), before);
+    assert_ne!(config("[user]\nuid = 7\n", ""), before);
 }

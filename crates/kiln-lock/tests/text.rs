@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kiln_digest::Digest;
 use kiln_lock::{
-    COMPANION_VERSION, Companion, Deb, DebIndex, LOCK_VERSION, LayerRecord, Lock, LockError,
-    LockedImage, PackageId, Request, Set, Tool, Wheel,
+    BuiltFrom, COMPANION_VERSION, Companion, Deb, DebIndex, LOCK_VERSION, LayerRecord, Lock,
+    LockError, LockedImage, PackageId, Request, Set, SourceRequest, Tool, Wheel,
 };
 use kiln_recipe::{ComponentId, ComponentKind, Platform, PythonVersion};
 use proptest::{collection::btree_map, prelude::*};
@@ -48,7 +48,35 @@ fn wheel(name: &str) -> Wheel {
         size: 99,
         sha256: Digest::of(name.as_bytes()),
         requires: vec!["six (>=1.5)".into(), r#"x; extra == "y""#.into()],
+        built_from: None,
     }
+}
+
+/// [`small`] with a wheel that is built from source.
+fn with_source() -> Lock {
+    let mut lock = small();
+    let env = BTreeMap::from([("CFLAGS".to_owned(), "-O1 \"x\"".to_owned())]);
+    lock.requests[0].from_source.insert(
+        "zope.x".to_owned(),
+        SourceRequest {
+            os_packages: vec!["gcc".to_owned()],
+            requirements: vec!["cython<3.1".to_owned()],
+            env: env.clone(),
+        },
+    );
+    lock.wheels.push(Wheel {
+        built_from: Some(BuiltFrom {
+            file: "zope.x-1.0.tar.gz".to_owned(),
+            size: 7,
+            sha256: Digest::of(b"sdist"),
+            base: lock.sets[0].id.clone(),
+            debs: vec![deb("libc6").id],
+            requirements: vec![wheel("pip").id],
+            env,
+        }),
+        ..wheel("zope.x")
+    });
+    lock
 }
 
 fn small() -> Lock {
@@ -82,6 +110,7 @@ fn small() -> Lock {
             requirements: Vec::new(),
             os_packages: vec!["bash".into(), "libc6 (>= 2.36)".into()],
             from: vec!["python 3.11".into(), "debian bookworm main".into()],
+            from_source: BTreeMap::new(),
             files: BTreeMap::from([("/etc/passwd".to_owned(), Digest::of(b"root"))]),
         }],
         images: vec![LockedImage {
@@ -129,6 +158,36 @@ fn a_lock_reads_well() {
 #[test]
 fn a_written_lock_reads_back() {
     assert_eq!(Lock::parse(&small().render()), Ok(small()));
+}
+
+#[test]
+fn a_wheel_that_is_built_says_from_what() {
+    let text = with_source().render();
+    assert_eq!(Lock::parse(&text), Ok(with_source()));
+    let asked = text.find("[request.from_source.").unwrap();
+    let built = text.find("[wheel.built_from]").unwrap();
+    let lines = |from: usize| text[from..].lines().take_while(|it| !it.is_empty());
+    let shown: Vec<_> = lines(asked).take(4).chain(lines(built)).collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn an_incomplete_build_environment_is_refused() {
+    type Break = fn(&mut BuiltFrom);
+    let breaks: [Break; 5] = [
+        |built| built.base = "linux/amd64 other".to_owned(),
+        |built| built.debs.push(deb("other").id),
+        |built| built.requirements.push(wheel("zip").id),
+        // A requirement that must be built itself.
+        |built| built.requirements.push(wheel("zope.x").id),
+        |built| built.debs.insert(0, deb("zip").id),
+    ];
+    for break_it in breaks {
+        let mut lock = with_source();
+        break_it(lock.wheels[1].built_from.as_mut().unwrap());
+        let error = Lock::parse(&lock.render()).unwrap_err();
+        assert!(matches!(error, LockError::Invariant(_)), "{error}");
+    }
 }
 
 #[test]
@@ -265,7 +324,7 @@ prop_compose! {
         texts in prop::collection::vec("(\\PC|[\"'\\\\\n\t\r\u{7f}]){0,12}", 8),
         names in btree_map("[a-z]{1,3}", any::<u64>(), 0..4),
     ) -> Lock {
-        let mut lock = small();
+        let mut lock = with_source();
         lock.family.clone_from(&texts[0]);
         lock.release.clone_from(&texts[1]);
         lock.tools[0].file.clone_from(&texts[2]);
@@ -275,12 +334,20 @@ prop_compose! {
         lock.images[0].name.clone_from(&texts[4]);
         lock.debs[0].path.clone_from(&texts[5]);
         lock.debs[0].depends.clone_from(&texts);
+        for built in lock.wheels.iter_mut().filter_map(|it| it.built_from.as_mut()) {
+            built.file.clone_from(&texts[6]);
+        }
+        for how in lock.requests[0].from_source.values_mut() {
+            how.env.insert(texts[7].clone(), texts[0].clone());
+            how.os_packages.clone_from(&texts);
+        }
         lock.wheels[0].requires = texts;
         lock.wheels.extend(names.iter().map(|(name, size)| Wheel {
             // TOML integers have 63 bits.
             size: size >> 1,
             ..wheel(&format!("q{name}"))
         }));
+        lock.wheels.sort_by(|a, b| a.id.cmp(&b.id));
         lock
     }
 }
@@ -301,7 +368,7 @@ proptest! {
     fn parsing_a_damaged_lock_never_panics(
         at in any::<prop::sample::Index>(), length in 0_usize..40, by in "\\PC{0,6}"
     ) {
-        for text in [small().render(), companion().render()] {
+        for text in [with_source().render(), companion().render()] {
             let start = at.index(text.len());
             let end = (start + length).min(text.len());
             let damaged = format!("{}{by}{}", &text[..start], &text[end..]);

@@ -113,6 +113,7 @@ fn wheel(name: &str, size: u64) -> Wheel {
         file,
         size,
         requires: vec![],
+        built_from: None,
     }
 }
 

@@ -262,6 +262,7 @@ fn lock_wheel(choice: &Choice, size: Option<u64>, text: &str) -> Result<Wheel, P
             .ok_or_else(|| PythonError::NoSize { file: file.clone() })?,
         sha256: choice.sha256,
         requires: metadata.requires,
+        built_from: None,
     })
 }
 
