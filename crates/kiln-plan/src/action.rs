@@ -236,6 +236,9 @@ pub struct PackBytecode {
     pub placement: Placement,
     /// Keys of the [`Kind::Bytecode`] actions, sorted.
     pub parts: Vec<Digest>,
+    /// Modules (absolute paths of their sources) that several wheels ship with different content,
+    /// and the part of the wheel that wins.
+    pub winners: BTreeMap<String, Digest>,
 }
 
 /// See [`Kind::BuildWheel`].

@@ -63,9 +63,17 @@ impl Context<'_> {
             .collect();
         let mut parts: Vec<_> = drafts.iter().map(|draft| draft.key).collect();
         parts.sort();
+        let winner = |(path, package): (String, String)| {
+            path.strip_suffix(".py")?;
+            let position = wheels.iter().position(|wheel| wheel.name == package)?;
+            Some((path, drafts[position].key))
+        };
+        let winners = self.winners(component).into_iter();
+        let several = wheels.len() > 1;
         let kind = Kind::PackBytecode(PackBytecode {
             placement: self.placement.clone(),
             parts,
+            winners: winners.filter(|_| several).filter_map(winner).collect(),
         });
         let title = format!("compiled modules of {of}");
         drafts.push(self.layer(component, title.clone(), kind, Vec::new(), &title));

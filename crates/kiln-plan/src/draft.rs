@@ -135,7 +135,7 @@ impl<'a> Context<'a> {
 
     /// Winners that matter for `component`: its own and those of the components below it. What
     /// stands above cannot change a layer that others share.
-    fn winners(&self, component: &Component) -> BTreeMap<String, String> {
+    pub(crate) fn winners(&self, component: &Component) -> BTreeMap<String, String> {
         let below = self.upto(component);
         below.iter().flat_map(|it| it.winners.clone()).collect()
     }
