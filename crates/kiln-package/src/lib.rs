@@ -8,6 +8,7 @@
 //! Archives are foreign input. Every reader here bounds what it counts and inflates, refuses
 //! what two readers could understand in two ways, and reports a typed error instead of guessing.
 
+pub mod bytecode;
 pub mod deb;
 pub mod sdist;
 mod spool;
