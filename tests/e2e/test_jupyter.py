@@ -14,9 +14,9 @@ import tomllib
 import unittest
 import zipfile
 
-import browser
 import engine
 import harness
+import notebook
 from engine import Container, docker
 
 JUPYTER = "jupyter-datascience"
@@ -175,58 +175,11 @@ class Served(unittest.TestCase):
 
 
 class InABrowser(unittest.TestCase):
-    # One line, since editors indent the next by themselves.
-    CELL = (
-        "import pandas as pd; pd.DataFrame({'loaves': [3, 1, 4, 1, 5, 9, 2, 6]})"
-        ".plot.bar(color='#c0392b', title='Fired in the kiln');"
-    )
-    BARS = [0xC0, 0x39, 0x2B]
-    # How many pixels of an image have a colour, and how many colours there are.
-    PIXELS = """
-        const [image, colour] = arguments;
-        const canvas = document.createElement("canvas");
-        canvas.width = image.naturalWidth;
-        canvas.height = image.naturalHeight;
-        const context = canvas.getContext("2d");
-        context.drawImage(image, 0, 0);
-        const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
-        const colours = new Set();
-        let matching = 0;
-        for (let i = 0; i < data.length; i += 4) {
-            const pixel = [data[i], data[i + 1], data[i + 2]];
-            colours.add(pixel.join());
-            matching += pixel.every((part, j) => part === colour[j]);
-        }
-        return {area: canvas.width * canvas.height, colours: colours.size, matching};
-    """
-
     def test_a_cell_of_a_new_notebook_draws_a_plot(self):
         home = ("--volume", f"{engine.volume(self)}:{HOME}")
         container = Container(self, REFERENCES[JUPYTER], *WITH_TOKEN, *ANY_USER, *home)
         container.answers("/api")
-        page = browser.Browser(self, harness.scratch("browser"))
-        page.open(f"{container.url}/lab?token={TOKEN}")
-        page.click('.jp-LauncherCard[data-category="Notebook"]')
-        # What is run before the kernel is there is not run at all.
-        page.wait_for('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-        editor = ".jp-Notebook .jp-Cell .cm-content"
-        page.click(editor)
-        page.type(editor, self.CELL + browser.SHIFT + browser.ENTER + browser.RELEASE)
-        image = page.wait_for(".jp-OutputArea-output img")
-        pixels = page.script(self.PIXELS, image, self.BARS)
-        self.save(page)
-        self.assertGreater(pixels["area"], 100_000, pixels)
-        self.assertGreater(pixels["colours"], 20, pixels)
-        # The bars cover a part of the picture, their frame and the text another.
-        self.assertGreater(pixels["matching"], pixels["area"] / 20, pixels)
-        self.assertLess(pixels["matching"], pixels["area"] / 2, pixels)
-
-    @staticmethod
-    def save(page):
-        """Keeps a screenshot for people to look at."""
-        image = "document.querySelector('.jp-OutputArea-output img')"
-        page.script(f"{image}.scrollIntoView({{block: 'end'}})")
-        picture = page.screenshot()
+        picture = notebook.draws_a_plot(self, f"{container.url}/lab?token={TOKEN}")
         (harness.WORK / "jupyter.png").write_bytes(picture)
         if place := os.environ.get("KILN_SCREENSHOT"):
             pathlib.Path(place).write_bytes(picture)

@@ -1,0 +1,35 @@
+"""Small families on a real Debian, for what executes: one base, and a bundle for each purpose."""
+
+import json
+import re
+import shutil
+
+import harness
+
+# What the packages of the base show: users, groups, set-group-id programs, alternatives.
+PACKAGES = ["ca-certificates", "openssh-client", "python3"]
+
+
+def write_family(place, bundles, packages=PACKAGES, archives="", settings=""):
+    """Writes a family with Debian 12. `bundles` maps names to the text of their files; each becomes
+    an image `runtime-NAME`."""
+    reference = harness.ROOT / "family"
+    shutil.copytree(reference / "keyrings", place / "keyrings")
+    (place / "bases").mkdir()
+    text = (reference / "bases/debian-12.toml").read_text().partition("[env]")[0]
+    text = re.sub(r"packages = \[.*?^\]", f"packages = {packages}", text, flags=re.S | re.M)
+    environment = '\n[env]\nPATH = "/opt/app-root/bin:/usr/sbin:/usr/bin:/sbin:/bin"\n'
+    (place / "bases/debian-12.toml").write_text(text + archives + environment)
+    toml = f'[family]\nname = "small"\nrelease = "1"\n{settings}\n'
+    for name, bundle in bundles.items():
+        (place / f"bundles/{name}").mkdir(parents=True)
+        (place / f"bundles/{name}/bundle.toml").write_text(f'title = "{name}"\n{bundle}')
+        toml += f'\n[[image]]\nbase = "debian-12"\nbundle = "{name}"\n'
+    (place / "kiln.toml").write_text(toml)
+    return place
+
+
+def run(*command, user="root"):
+    """A `[[run]]` table."""
+    # Strings of JSON are strings of TOML, too.
+    return f'\n[[run]]\ncommand = {json.dumps(command)}\nuser = "{user}"\n'
