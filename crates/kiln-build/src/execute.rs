@@ -24,7 +24,7 @@ use kiln_recipe::Platform;
 use kiln_sandbox::{Job, LayerBlob, Sandbox, SandboxError};
 use rayon::prelude::*;
 
-use crate::run;
+use crate::{configure, configure::ConfigureError, run};
 
 /// Opens an input by its digest. What it gives has been verified.
 pub type OpenInput<'a> = dyn Fn(&Digest) -> io::Result<Bytes> + Sync + 'a;
@@ -88,6 +88,9 @@ pub enum ExecuteError {
     /// The sandbox refused, or what ran in it failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Packages cannot be configured.
+    #[error(transparent)]
+    Configure(#[from] ConfigureError),
 }
 
 impl ExecuteError {
@@ -100,6 +103,7 @@ impl ExecuteError {
             Self::Layer(error) => error.hint(),
             Self::Format(_) => Some("use the kiln that planned it, or plan again".into()),
             Self::Sandbox(error) => error.hint(),
+            Self::Configure(error) => error.hint(),
             Self::ForeignPlatform(platform) => Some(format!(
                 "build on a machine for {platform}, or `--pack-only`, which runs nothing"
             )),
@@ -342,7 +346,8 @@ pub(crate) fn product(action: &Action, context: &Context<'_>) -> Result<Product,
             )?
         }
         Kind::Run(run) => run::entries(run, context)?,
-        Kind::Configure(_) | Kind::Bytecode(_) | Kind::PackBytecode(_) | Kind::BuildWheel(_) => {
+        Kind::Configure(configure) => configure::entries(configure, context)?,
+        Kind::Bytecode(_) | Kind::PackBytecode(_) | Kind::BuildWheel(_) => {
             return Err(ExecuteError::Format(action.format));
         }
     }))
@@ -368,7 +373,7 @@ fn read(archive: &Archive, open: &OpenInput<'_>) -> Result<Bytes, ExecuteError> 
 }
 
 /// Reads Debian packages side by side.
-fn each_deb<T: Send>(
+pub(crate) fn each_deb<T: Send>(
     archives: &[Archive],
     open: &OpenInput<'_>,
     read_one: impl Fn(Bytes, &str) -> Result<T, DebError> + Sync,

@@ -25,6 +25,7 @@
 
 mod assemble;
 mod build;
+mod configure;
 mod error;
 mod event;
 mod execute;
@@ -36,6 +37,7 @@ mod schedule;
 mod step;
 
 pub use build::{Built, BuiltImage, BuiltLayer, Done, Options, Timings, build, steps};
+pub use configure::{ConfigureError, KeyStoreError};
 pub use error::BuildError;
 pub use event::Event;
 pub use execute::{Context, ExecuteError, Found, OpenInput, Summary, execute};

@@ -2,7 +2,7 @@
 //!
 //! `ca-certificates-java` makes one of the certificates of `ca-certificates`, and Java notes for
 //! each certificate when it was added. Source of the format: `sun.security.provider.JavaKeyStore`
-//! of OpenJDK (`engineStore`): big-endian magic, version, number of entries; for each a tag, an
+//! of `OpenJDK` (`engineStore`): big-endian magic, version, number of entries; for each a tag, an
 //! alias, milliseconds since the epoch, and a key with its chain or one certificate; at the end a
 //! keyed SHA-1 of all.
 
@@ -108,7 +108,9 @@ impl<'a> Reader<'a> {
     /// A big-endian number of at most four bytes.
     fn number(&mut self, bytes: usize) -> Result<usize, KeyStoreError> {
         let number = self.take(bytes)?;
-        Ok(number.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+        Ok(number
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
     }
 
     /// `DataOutputStream.writeUTF`: a length of two bytes and the text.
@@ -119,13 +121,13 @@ impl<'a> Reader<'a> {
 }
 
 fn digest(content: &[u8]) -> Vec<u8> {
-    let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    let mut sha1 = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
     for unit in PASSWORD.encode_utf16() {
-        context.update(&unit.to_be_bytes());
+        sha1.update(&unit.to_be_bytes());
     }
-    context.update(WHITENER);
-    context.update(content);
-    context.finish().as_ref().to_vec()
+    sha1.update(WHITENER);
+    sha1.update(content);
+    sha1.finish().as_ref().to_vec()
 }
 
 #[cfg(test)]
@@ -161,7 +163,10 @@ mod tests {
     #[test]
     fn only_times_and_the_digest_change() {
         for version in [1, 2] {
-            let made = store(version, &[(2, "debian:a", 1_700_000_000, b"der"), (2, "b", 5, b"")]);
+            let made = store(
+                version,
+                &[(2, "debian:a", 1_700_000_000, b"der"), (2, "b", 5, b"")],
+            );
             let wanted = store(version, &[(2, "debian:a", 42, b"der"), (2, "b", 42, b"")]);
             assert_eq!(with_times(&made, 42), Ok(wanted));
         }

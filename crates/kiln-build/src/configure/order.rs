@@ -183,7 +183,11 @@ mod tests {
     #[test]
     fn pre_dependencies_and_what_they_depend_on_are_configured_first() {
         let all = [
-            package("alpha", "Pre-Depends: virtual (>= 1) | none, zulu:any\n", &["preinst"]),
+            package(
+                "alpha",
+                "Pre-Depends: virtual (>= 1) | none, zulu:any\n",
+                &["preinst"],
+            ),
             package("bravo", "Provides: virtual (= 1)\nDepends: charlie\n", &[]),
             package("charlie", "Depends: bravo, zulu\n", &["preinst"]),
             package("zulu", "", &[]),
@@ -218,7 +222,13 @@ mod tests {
             package("zulu", "Pre-Depends: alpha\n", &["preinst"]),
         ];
         let steps = preparations(&all.iter().collect::<Vec<_>>(), &BTreeSet::new());
-        assert_eq!(steps.iter().filter(|it| matches!(it, Preparation::Preinst(_))).count(), 2);
+        assert_eq!(
+            steps
+                .iter()
+                .filter(|it| matches!(it, Preparation::Preinst(_)))
+                .count(),
+            2
+        );
     }
 
     #[test]

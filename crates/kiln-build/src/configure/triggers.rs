@@ -29,7 +29,7 @@ pub(super) fn activated<'a>(
 /// The content of `triggers/Unincorp` that has dpkg run those triggers. Nobody waits for them:
 /// all packages are configured before anybody asks.
 pub(super) fn unincorporated(activated: &BTreeSet<&str>) -> String {
-    activated.iter().map(|path| format!("{path} -\n")).collect()
+    activated.iter().flat_map(|path| [path, " -\n"]).collect()
 }
 
 #[cfg(test)]
@@ -40,7 +40,12 @@ mod tests {
     fn a_file_activates_triggers_at_it_and_above_it_only() {
         let interests = "/usr/share/man man-db/noawait\n/usr/share/fonts fontconfig\n\
                          /etc/init.d/x y\n/usr/share/ma other\n";
-        let paths = ["/.", "/usr/share/man/man1/a.1.gz", "/usr/share/fontsy", "/etc/init.d/x"];
+        let paths = [
+            "/.",
+            "/usr/share/man/man1/a.1.gz",
+            "/usr/share/fontsy",
+            "/etc/init.d/x",
+        ];
         let activated = activated(interests, paths);
         assert_eq!(
             unincorporated(&activated),

@@ -1,0 +1,174 @@
+//! `configure`: what the maintainer scripts of Debian packages change.
+//!
+//! # Words
+//!
+//! - *set*: the packages to configure. Their files and their part of dpkg's database below
+//!   `info/` are in the layers below, as data, and no script has run.
+//! - *system of its own*: a set that includes the essential packages. Any other set is a *delta*:
+//!   the packages below it are configured, and it never changes their versions.
+//!
+//! # Algorithm
+//!
+//! 1. The facts of the packages are read from their archives; the database, the accounts and the
+//!    directories below from the layers (`below`).
+//! 2. The steps are made (`steps`), without any file or clock: the database as dpkg would have
+//!    left it after unpacking everything; each `preinst` as dpkg runs it, after what its package
+//!    pre-depends on (`order`); the essential packages, then `dpkg --configure --pending`; the
+//!    audit. In a delta, the file triggers of the packages below are activated first (`triggers`),
+//!    which dpkg would do while it unpacks.
+//! 3. A sandbox carries them out on the layers, and tells what differs.
+//! 4. What a clock or randomness decided is brought to the time at which the newest package of
+//!    the set was made, or dropped (`normalise`, `accounts`, `keystore`, `scrub`).
+//!
+//! Packages that dpkg itself must install ([`kiln_plan::Configure::installed_by_dpkg`]) are not
+//! among the layers of the sandbox: dpkg unpacks their archives there, after the `preinst`
+//! scripts of the others; and the result is compared with all layers.
+//!
+//! # Invariants
+//!
+//! - The entries depend on the action alone: not on the day, not on who runs it.
+//! - No private key and no machine's identity is in them.
+//! - `dpkg --audit` has nothing to say, or there is no result.
+
+mod accounts;
+mod below;
+mod error;
+mod keystore;
+mod normalise;
+mod order;
+mod scrub;
+mod steps;
+mod triggers;
+
+use std::collections::BTreeMap;
+
+use kiln_layer::{Contribution, Entry, EntryPath, ParentPolicy, merge};
+use kiln_package::deb::{self, DebFacts, UsrMerge};
+use kiln_plan::Configure;
+use kiln_sandbox::{Bind, Job, Limits};
+
+pub use self::error::ConfigureError;
+pub use self::keystore::KeyStoreError;
+
+use self::below::{Below, DATABASE};
+use self::steps::{ARCHIVES, Set, steps};
+use crate::execute::{Context, ExecuteError, each_deb};
+
+/// What configuring the packages of `configure` changes in the layers below.
+pub(crate) fn entries(
+    configure: &Configure,
+    context: &Context<'_>,
+) -> Result<Vec<Entry>, ExecuteError> {
+    let usr_merge = UsrMerge(configure.usr_merge.clone());
+    let facts = each_deb(&configure.debs, context.open, |bytes, file| {
+        deb::read_facts(bytes, file, &usr_merge, context.spool)
+    })?;
+    let all = context.layers(&configure.layers)?;
+    let below = Below::read(&all, |path| is_wanted(path, &facts))?;
+    let (set, binds) = set(configure, &facts, &below, context)?;
+
+    let alone: Vec<_> = configure.installed_by_dpkg.values().collect();
+    let (mut mounted, mut compare) = (all.clone(), None);
+    if !alone.is_empty() {
+        let keys = configure.layers.iter().zip(&all);
+        let others = keys.filter(|(key, _)| !alone.contains(key));
+        mounted = others.map(|(_, layer)| layer.clone()).collect();
+        compare = Some(all);
+    }
+    let captured = context.run(&Job {
+        layers: mounted,
+        compare,
+        binds,
+        steps: steps(&set),
+        limits: Limits::default(),
+        capture: Vec::new(),
+    })?;
+    let time = facts.iter().map(|facts| facts.built).max();
+    let entries = normalise::normalised(
+        captured,
+        &below,
+        time.unwrap_or_default(),
+        configure.user.as_ref(),
+    )?;
+    let parents = ParentPolicy {
+        table: below.directories.into_iter().collect(),
+        ..ParentPolicy::default()
+    };
+    let contribution = Contribution {
+        package: "maintainer scripts".to_owned(),
+        entries,
+    };
+    Ok(merge(vec![contribution], &BTreeMap::new(), &parents)?)
+}
+
+/// The packages as the steps want them, and what the sandbox must mount.
+fn set<'a>(
+    configure: &Configure,
+    facts: &'a [DebFacts],
+    below: &Below,
+    context: &Context<'_>,
+) -> Result<(Set<'a>, Vec<Bind>), ExecuteError> {
+    let mut set = Set {
+        database: below.database(),
+        ..Set::default()
+    };
+    if let Some(known) = facts.iter().find(|facts| is_known(facts, &set.database)) {
+        return Err(ConfigureError::Installed(known.name.clone()).into());
+    }
+    let mut binds = Vec::new();
+    for (facts, archive) in facts.iter().zip(&configure.debs) {
+        if !configure.installed_by_dpkg.contains_key(&facts.name) {
+            set.unpacked.push(facts);
+            continue;
+        }
+        let source = (context.path)(&archive.sha256).map_err(|source| ExecuteError::Input {
+            what: archive.file.clone(),
+            digest: archive.sha256,
+            source,
+        })?;
+        let target = format!("{ARCHIVES}/{}.deb", facts.info_name());
+        set.archives.push((facts, target.clone()));
+        binds.push(Bind { source, target });
+    }
+    if let Some(interests) = set.database.get("triggers/File") {
+        let lists: Vec<String> = set
+            .unpacked
+            .iter()
+            .map(|facts| below.text(&list(facts)))
+            .collect();
+        let paths = lists.iter().flat_map(|list| list.lines());
+        set.activated = triggers::unincorporated(&triggers::activated(interests, paths));
+    }
+    Ok((set, binds))
+}
+
+/// Whether the database has a package of that name and architecture.
+fn is_known(facts: &DebFacts, database: &BTreeMap<String, String>) -> bool {
+    let status = database.get("status").map_or("", String::as_str);
+    status.split("\n\n").any(|paragraph| {
+        let has = |field: &str, value: &str| {
+            paragraph
+                .lines()
+                .any(|line| line.strip_prefix(field) == Some(value))
+        };
+        has("Package: ", &facts.name) && has("Architecture: ", &facts.architecture)
+    })
+}
+
+/// The list of a package's files in the database.
+fn list(facts: &DebFacts) -> String {
+    format!("{DATABASE}info/{}.list", facts.info_name())
+}
+
+/// Which files of the layers below matter.
+fn is_wanted(path: &EntryPath, facts: &[DebFacts]) -> bool {
+    let Ok(path) = std::str::from_utf8(path.as_bytes()) else {
+        return false;
+    };
+    match path.strip_prefix(DATABASE) {
+        Some("status") => true,
+        Some(name) if name.starts_with("triggers/") => true,
+        Some(name) if name.starts_with("info/") => facts.iter().any(|facts| path == list(facts)),
+        _ => path == "etc/shadow",
+    }
+}

@@ -1,0 +1,233 @@
+//! What happens in the sandbox, as data.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kiln_layer::{EntryKind, Payload};
+use kiln_package::deb::{DebFacts, unpacked_onto};
+use kiln_sandbox::{Command, Step};
+
+use super::below::DATABASE;
+use super::order::{Preparation, essential, preparations};
+
+/// A set of packages to configure.
+#[derive(Debug, Default)]
+pub(super) struct Set<'a> {
+    /// Those that are unpacked.
+    pub(super) unpacked: Vec<&'a DebFacts>,
+    /// Those that dpkg itself installs, and their archives as the sandbox sees them.
+    pub(super) archives: Vec<(&'a DebFacts, String)>,
+    /// The lists of the database below; empty for a system of its own.
+    pub(super) database: BTreeMap<String, String>,
+    /// The content of `triggers/Unincorp`: what the files of the set mean to the packages below.
+    pub(super) activated: String,
+}
+
+/// Where the archives of packages that dpkg installs are mounted.
+pub(super) const ARCHIVES: &str = "/run/kiln/archives";
+/// dpkg unpacks the control files of a package there, and its scripts look for each other there.
+const CONTROL: &str = "/var/lib/dpkg/tmp.ci";
+/// invoke-rc.d asks it whether services may be started: 101 is "no".
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// Says what is wrong with the database, if anything is.
+const AUDIT: &str =
+    r#"found=$(dpkg --audit) || exit; [ -z "$found" ] || { echo "$found"; exit 1; }"#;
+
+/// What configures `set`.
+pub(super) fn steps(set: &Set<'_>) -> Vec<Step> {
+    let all: Vec<&DebFacts> = set
+        .unpacked
+        .iter()
+        .copied()
+        .chain(set.archives.iter().map(|(facts, _)| *facts))
+        .collect();
+    let mut steps = database(set);
+    steps.push(write(POLICY, 0o755, b"#!/bin/sh\nexit 101\n".to_vec()));
+
+    let dpkg = all.iter().find(|facts| facts.name == "dpkg");
+    let version = dpkg.map(|facts| upstream(&facts.version));
+    let first = if set.database.is_empty() {
+        essential(&set.unpacked)
+    } else {
+        Vec::new()
+    };
+    for facts in first.iter().filter(|facts| has_preinst(facts)) {
+        steps.extend(preinst(facts, version));
+    }
+    for facts in &first {
+        steps.push(configure(facts));
+    }
+    let configured: BTreeSet<&str> = first.iter().map(|facts| facts.name.as_str()).collect();
+    for preparation in preparations(&set.unpacked, &configured) {
+        match preparation {
+            Preparation::Preinst(facts) => steps.extend(preinst(facts, version)),
+            Preparation::Configure(facts) => steps.push(configure(facts)),
+        }
+    }
+    for (_, archive) in &set.archives {
+        steps.push(run(&[
+            "/usr/bin/dpkg",
+            "--force-depends",
+            "--unpack",
+            archive,
+        ]));
+    }
+    steps.push(run(&["/usr/bin/dpkg", "--configure", "-a"]));
+    steps.push(run(&["/bin/sh", "-c", AUDIT]));
+    for path in [POLICY, CONTROL] {
+        steps.push(Step::Remove { path: path.into() });
+    }
+    if has_fontconfig(&all, &set.database) {
+        // Its caches hold the times of directories.
+        steps.push(Step::DirectoryTimes);
+        steps.push(run(&["/usr/bin/fc-cache", "-s", "-f"]));
+    }
+    steps
+}
+
+/// The database of the packages below and of the unpacked ones.
+fn database(set: &Set<'_>) -> Vec<Step> {
+    let mut steps: Vec<Step> = unpacked_onto(&set.database, &set.unpacked)
+        .into_iter()
+        .filter_map(|entry| {
+            let path = format!("/{}", entry.path);
+            match entry.kind {
+                EntryKind::Directory => Some(Step::Directory {
+                    path,
+                    mode: entry.mode,
+                    uid: entry.uid,
+                    gid: entry.gid,
+                }),
+                EntryKind::File(Payload::Plain(content)) => {
+                    Some(write(&path, entry.mode, content.to_vec()))
+                }
+                _ => None,
+            }
+        })
+        .collect();
+    if !set.activated.is_empty() {
+        let path = format!("/{DATABASE}triggers/Unincorp");
+        steps.push(write(&path, 0o644, set.activated.clone().into_bytes()));
+    }
+    steps
+}
+
+/// Runs the `preinst` script of a package as dpkg does: beside the other control files, and told
+/// by the variables of dpkg(1) for whom it runs.
+fn preinst(facts: &DebFacts, dpkg: Option<&str>) -> Vec<Step> {
+    let info = facts.info_name();
+    let mut steps = vec![
+        Step::Remove {
+            path: CONTROL.into(),
+        },
+        Step::Directory {
+            path: CONTROL.into(),
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+        },
+    ];
+    for name in &facts.control_files {
+        let to = format!("{CONTROL}/{name}");
+        match name.as_str() {
+            "control" => steps.push(write(&to, 0o644, control(facts).into_bytes())),
+            // dpkg replaces it by a list of its own.
+            "list" => {}
+            _ => steps.push(Step::Copy {
+                from: format!("/{DATABASE}info/{info}.{name}"),
+                to,
+            }),
+        }
+    }
+    let script = format!("{CONTROL}/preinst");
+    let mut variables = vec![
+        ("DPKG_MAINTSCRIPT_PACKAGE", facts.name.as_str()),
+        ("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1"),
+        ("DPKG_MAINTSCRIPT_ARCH", &facts.architecture),
+        ("DPKG_MAINTSCRIPT_NAME", "preinst"),
+        ("DPKG_MAINTSCRIPT_DEBUG", "0"),
+        ("DPKG_ADMINDIR", "/var/lib/dpkg"),
+        ("DPKG_ROOT", ""),
+    ];
+    variables.extend(dpkg.map(|version| ("DPKG_RUNNING_VERSION", version)));
+    steps.push(command(&[&script, "install"], &variables));
+    steps
+}
+
+fn control(facts: &DebFacts) -> String {
+    let field = |(name, value): (&str, &str)| {
+        let blank = if value.starts_with('\n') { "" } else { " " };
+        format!("{name}:{blank}{value}\n")
+    };
+    facts.control.iter().map(field).collect()
+}
+
+/// Configures one package, whatever it depends on.
+fn configure(facts: &DebFacts) -> Step {
+    let name = format!("{}:{}", facts.name, facts.architecture);
+    // A qualified name is refused for `all`, a plain one for packages of several architectures.
+    let name = if facts.architecture == "all" {
+        &facts.name
+    } else {
+        &name
+    };
+    run(&["/usr/bin/dpkg", "--force-depends", "--configure", name])
+}
+
+fn has_preinst(facts: &DebFacts) -> bool {
+    facts.control_files.iter().any(|name| name == "preinst")
+}
+
+/// A version without epoch and revision.
+fn upstream(version: &str) -> &str {
+    let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+    version.rsplit_once('-').map_or(version, |(start, _)| start)
+}
+
+fn has_fontconfig(packages: &[&DebFacts], database: &BTreeMap<String, String>) -> bool {
+    let status = database.get("status").map_or("", String::as_str);
+    packages.iter().any(|facts| facts.name == "fontconfig")
+        || status.lines().any(|line| line == "Package: fontconfig")
+}
+
+fn write(path: &str, mode: u32, content: Vec<u8>) -> Step {
+    Step::Write {
+        path: path.to_owned(),
+        mode,
+        uid: 0,
+        gid: 0,
+        content,
+    }
+}
+
+fn run(argv: &[&str]) -> Step {
+    command(argv, &[])
+}
+
+/// A command that asks nobody anything, and whose hash tables have the same order every time.
+/// `SOURCE_DATE_EPOCH` is not set: it would turn compiled Python modules into ones that are
+/// checked against a hash at every start.
+fn command(argv: &[&str], variables: &[(&str, &str)]) -> Step {
+    let fixed = [
+        ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+        ("DEBIAN_FRONTEND", "noninteractive"),
+        ("HOME", "/root"),
+        ("LANG", "C.UTF-8"),
+        ("LC_ALL", "C.UTF-8"),
+        (
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ),
+        ("PERL_HASH_SEED", "0"),
+        ("PYTHONHASHSEED", "0"),
+        ("SHELL", "/bin/sh"),
+    ];
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Step::Run(Command {
+        argv: argv.iter().map(ToString::to_string).collect(),
+        env: fixed.iter().chain(variables).map(owned).collect(),
+        cwd: "/".into(),
+        uid: 0,
+        gid: 0,
+        umask: 0o022,
+    })
+}
