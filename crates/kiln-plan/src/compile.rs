@@ -7,7 +7,7 @@ use kiln_recipe::Component;
 
 use crate::{
     action::{Bytecode, Kind, PackBytecode, PackDebs},
-    draft::{Context, Draft, archives, deb_input, sorted, wheel_input},
+    draft::{Context, Draft, archives, deb_input, sorted},
 };
 
 impl Context<'_> {
@@ -54,7 +54,7 @@ impl Context<'_> {
                     wheel: archive,
                 });
                 let title = format!("compile {} {}", wheel.name, wheel.version);
-                let draft = self.layer(component, title, kind, vec![wheel_input(wheel)], "");
+                let draft = self.layer(component, title, kind, vec![self.wheel(wheel)], "");
                 Draft {
                     history: None,
                     ..draft

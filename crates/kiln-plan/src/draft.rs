@@ -1,9 +1,9 @@
 //! The layers that one set of packages becomes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use kiln_digest::Digest;
-use kiln_lock::{Deb, LockedImage, Wheel};
+use kiln_lock::{Deb, LockedImage, PackageId, Wheel};
 use kiln_recipe::{Base, Combination, Component, ComponentId, ComponentKind, Family, Platform};
 
 use crate::{
@@ -43,6 +43,8 @@ pub(crate) struct Context<'a> {
     pub(crate) usr_merge: Vec<String>,
     platform: Platform,
     pub(crate) options: PlanOptions,
+    /// The keys of the actions that build wheels, by the wheel.
+    pub(crate) built: HashMap<&'a PackageId, Digest>,
 }
 
 /// The combination of components that a locked image is.
@@ -87,7 +89,52 @@ impl<'a> Context<'a> {
             usr_merge: layers::usr_merge(&base.suite),
             platform: image.platform,
             options,
+            built: HashMap::new(),
         })
+    }
+
+    /// What an image that is nothing but a base would have in common.
+    pub(crate) fn of_base(
+        family: &'a Family,
+        base: &str,
+        platform: Platform,
+        options: PlanOptions,
+    ) -> Result<Self, PlanError> {
+        let no_component = || PlanError::Dangling(format!("component base/{base}"));
+        let base = family.bases.get(base).ok_or_else(no_component)?;
+        let user = &family.user;
+        Ok(Self {
+            family,
+            base,
+            components: vec![&base.component],
+            placement: Placement {
+                prefix: user.prefix.clone(),
+                python: base.python,
+                uid: user.uid,
+                gid: user.gid,
+            },
+            usr_merge: layers::usr_merge(&base.suite),
+            platform,
+            options,
+            built: HashMap::new(),
+        })
+    }
+
+    /// The base.
+    pub(crate) fn base_component(&self) -> &'a Component {
+        &self.base.component
+    }
+
+    /// A wheel as an input: built, or fetched.
+    pub(crate) fn wheel(&self, wheel: &Wheel) -> Input {
+        let input = wheel_input(wheel);
+        match self.built.get(&wheel.id) {
+            Some(key) => Input {
+                origin: Origin::Built(*key),
+                ..input
+            },
+            None => input,
+        }
     }
 
     /// The interpreter.
@@ -264,7 +311,7 @@ impl<'a> Context<'a> {
                 wheels: archives(wheels),
                 winners,
             });
-            let inputs = wheels.iter().map(|wheel| wheel_input(wheel)).collect();
+            let inputs = wheels.iter().map(|wheel| self.wheel(wheel)).collect();
             self.layer(component, title, kind, inputs, what)
         };
         // Modules of these share the layer that the rest has.

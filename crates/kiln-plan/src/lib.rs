@@ -30,6 +30,7 @@ mod draft;
 mod graph;
 mod layers;
 mod plan;
+mod source;
 
 pub use action::{
     ACTION_FORMAT, Action, Archive, BuildProduct, BuildWheel, Bytecode, Compression, Configure,
@@ -40,3 +41,4 @@ pub use config::{ImageConfig, LABEL_KEYS};
 pub use graph::{dot, mermaid};
 pub use layers::{MAX_LAYERS, OWN_LAYER, installed_by_dpkg, usr_merge};
 pub use plan::{ImagePlan, Input, LayerUse, Origin, Plan, PlanError, PlanOptions, Step, plan};
+pub use source::{Source, source_plan};

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use kiln_digest::Digest;
-use kiln_lock::{Deb, Lock, LockedImage, Set, Wheel};
+use kiln_lock::{BuiltFrom, Deb, Lock, LockedImage, PackageId, Set, Wheel};
 use kiln_recipe::{ComponentId, ComponentKind, Family, Platform};
 
 use crate::{
-    action::{Action, Compression},
+    action::{Action, BuildProduct, Compression},
     config::{self, ImageConfig},
     draft::{Context, Draft, combination},
     layers::{MAX_LAYERS, OWN_LAYER},
+    source::Source,
 };
 
 /// The steps of some images, and how the images are put together from them.
@@ -250,23 +251,41 @@ impl<'a> Index<'a> {
             .ok_or_else(|| PlanError::Dangling(format!("set `{id}`")))
     }
 
-    fn debs(&self, set: &Set) -> Result<Vec<&'a Deb>, PlanError> {
-        let find = |id: &kiln_lock::PackageId| self.debs.get(id.0.as_str()).copied();
-        let missing = |id| PlanError::Dangling(format!("package `{id}`"));
-        set.debs
-            .iter()
-            .map(|id| find(id).ok_or_else(|| missing(id)))
-            .collect()
+    fn debs(&self, ids: &[PackageId]) -> Result<Vec<&'a Deb>, PlanError> {
+        find(&self.debs, ids)
     }
 
-    fn wheels(&self, set: &Set) -> Result<Vec<&'a Wheel>, PlanError> {
-        let find = |id: &kiln_lock::PackageId| self.wheels.get(id.0.as_str()).copied();
-        let missing = |id| PlanError::Dangling(format!("package `{id}`"));
-        set.wheels
-            .iter()
-            .map(|id| find(id).ok_or_else(|| missing(id)))
-            .collect()
+    fn wheels(&self, ids: &[PackageId]) -> Result<Vec<&'a Wheel>, PlanError> {
+        find(&self.wheels, ids)
     }
+
+    /// All that a wheel is built from.
+    fn source(&self, wheel: &'a Wheel, from: &'a BuiltFrom) -> Result<Source<'a>, PlanError> {
+        Ok(Source {
+            project: &wheel.name,
+            version: &wheel.version,
+            source: &wheel.source,
+            from,
+            base: self.debs(&self.set(&from.base)?.debs)?,
+            debs: self.debs(&from.debs)?,
+            requirements: self.wheels(&from.requirements)?,
+        })
+    }
+}
+
+fn find<'a, P>(
+    packages: &HashMap<&str, &'a P>,
+    ids: &[PackageId],
+) -> Result<Vec<&'a P>, PlanError> {
+    let missing = |id| PlanError::Dangling(format!("package `{id}`"));
+    ids.iter()
+        .map(|id| {
+            packages
+                .get(id.0.as_str())
+                .copied()
+                .ok_or_else(|| missing(id))
+        })
+        .collect()
 }
 
 /// What the components of an image say of paths that several packages ship.
@@ -276,6 +295,15 @@ fn winners(family: &Family, image: &LockedImage) -> BTreeMap<String, String> {
         .into_iter()
         .flat_map(|component| component.winners.clone())
         .collect()
+}
+
+/// The steps of drafts, each once.
+pub(crate) fn in_order(drafts: Vec<Draft>) -> Vec<Step> {
+    let mut steps = Steps::default();
+    for draft in drafts {
+        steps.intern(draft);
+    }
+    steps.list
 }
 
 /// The steps so far; a key stands once.
@@ -353,7 +381,8 @@ fn drafts_at(
     options: PlanOptions,
     threshold: u64,
 ) -> Result<Vec<Draft>, PlanError> {
-    let context = Context::new(family, image, options)?;
+    let mut context = Context::new(family, image, options)?;
+    let base = Context::of_base(family, &image.base, image.platform, PlanOptions::default())?;
     let sets = image
         .sets
         .iter()
@@ -368,7 +397,7 @@ fn drafts_at(
     let mut runtime = None;
     for (position, set) in sets.iter().enumerate() {
         let component = context.component(&set.component)?;
-        let debs = index.debs(set)?;
+        let debs = index.debs(&set.debs)?;
         let mut packed = context.debs(component, &debs, threshold);
         system.extend(packed.iter().map(|draft| draft.key));
         all_debs.extend(&debs);
@@ -387,7 +416,16 @@ fn drafts_at(
             runtime = context.runtime(component, &debs);
             drafts.extend(runtime.clone());
         }
-        let wheels = index.wheels(set)?;
+        let wheels = index.wheels(&set.wheels)?;
+        for wheel in &wheels {
+            if let Some(from) = &wheel.built_from {
+                let source = index.source(wheel, from)?;
+                let built = base.build_from(&source, BuildProduct::Wheel);
+                let key = built.last().map(|draft| draft.key);
+                context.built.extend(key.map(|key| (&wheel.id, key)));
+                drafts.extend(built);
+            }
+        }
         drafts.extend(context.wheels(component, &wheels, threshold, runtime.as_ref()));
         drafts.extend(context.files(component));
         if !options.pack_only {
