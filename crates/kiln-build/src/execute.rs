@@ -24,7 +24,10 @@ use kiln_recipe::Platform;
 use kiln_sandbox::{Job, LayerBlob, Sandbox, SandboxError};
 use rayon::prelude::*;
 
-use crate::{configure, configure::ConfigureError, run};
+use crate::{
+    configure, configure::ConfigureError, run,
+    wheel::{self as build_wheel, BuildWheelError},
+};
 
 /// Opens an input by its digest. What it gives has been verified.
 pub type OpenInput<'a> = dyn Fn(&Digest) -> io::Result<Bytes> + Sync + 'a;
@@ -91,6 +94,15 @@ pub enum ExecuteError {
     /// Packages cannot be configured.
     #[error(transparent)]
     Configure(#[from] ConfigureError),
+    /// A wheel cannot be built.
+    #[error("building a wheel of {sdist}")]
+    BuildWheel {
+        /// The source distribution.
+        sdist: String,
+        /// Why.
+        #[source]
+        source: BuildWheelError,
+    },
 }
 
 impl ExecuteError {
@@ -104,6 +116,7 @@ impl ExecuteError {
             Self::Format(_) => Some("use the kiln that planned it, or plan again".into()),
             Self::Sandbox(error) => error.hint(),
             Self::Configure(error) => error.hint(),
+            Self::BuildWheel { source, .. } => source.hint(),
             Self::ForeignPlatform(platform) => Some(format!(
                 "build on a machine for {platform}, or `--pack-only`, which runs nothing"
             )),
@@ -347,7 +360,8 @@ pub(crate) fn product(action: &Action, context: &Context<'_>) -> Result<Product,
         }
         Kind::Run(run) => run::entries(run, context)?,
         Kind::Configure(configure) => configure::entries(configure, context)?,
-        Kind::Bytecode(_) | Kind::PackBytecode(_) | Kind::BuildWheel(_) => {
+        Kind::BuildWheel(build) => return Ok(Product::Blob(build_wheel::build(build, context)?)),
+        Kind::Bytecode(_) | Kind::PackBytecode(_) => {
             return Err(ExecuteError::Format(action.format));
         }
     }))
@@ -364,7 +378,7 @@ pub(crate) fn compile(
         .collect()
 }
 
-fn read(archive: &Archive, open: &OpenInput<'_>) -> Result<Bytes, ExecuteError> {
+pub(crate) fn read(archive: &Archive, open: &OpenInput<'_>) -> Result<Bytes, ExecuteError> {
     open(&archive.sha256).map_err(|source| ExecuteError::Input {
         what: archive.file.clone(),
         digest: archive.sha256,

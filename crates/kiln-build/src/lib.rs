@@ -35,6 +35,7 @@ mod repeat;
 mod run;
 mod schedule;
 mod step;
+mod wheel;
 
 pub use build::{Built, BuiltImage, BuiltLayer, Done, Options, Timings, build, steps};
 pub use configure::{ConfigureError, KeyStoreError};
@@ -42,3 +43,4 @@ pub use error::BuildError;
 pub use event::Event;
 pub use execute::{Context, ExecuteError, Found, OpenInput, Summary, execute};
 pub use inputs::FamilyFiles;
+pub use wheel::BuildWheelError;

@@ -12,11 +12,7 @@
 //! The name of the file is a function of the content, too: name and version as `.dist-info` has
 //! them, then build tag and tags of `WHEEL`, compressed by their parts in alphabetical order.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Write},
-    path::Path,
-};
+use std::{collections::BTreeSet, io, path::Path};
 
 use bytes::Bytes;
 
@@ -69,9 +65,9 @@ pub fn describe(archive: &Bytes) -> Result<Description, WheelError> {
     })
 }
 
-/// Writes the canonical form of a wheel. `spool` is a directory for an unnamed file that holds
-/// what is unpacked.
-pub fn canonical(archive: &Bytes, spool: &Path, out: impl Write) -> Result<(), WheelError> {
+/// The canonical form of a wheel. `spool` is a directory for unnamed files that hold what is too
+/// large for memory.
+pub fn canonical(archive: &Bytes, spool: &Path) -> Result<Bytes, WheelError> {
     let Description { file, .. } = describe(archive)?;
     let wheel = Wheel::open(archive, &file)?;
     let record = wheel.metadata_path("RECORD");
@@ -114,12 +110,14 @@ pub fn canonical(archive: &Bytes, spool: &Path, out: impl Write) -> Result<(), W
         mode: 0o644,
         content: rows.as_bytes(),
     });
-    zip::write(new, out).map_err(|error| {
+    let mut written = Spool::new(spool);
+    zip::write(new, &mut written).map_err(|error| {
         WheelError::Write(match error {
             WriteError::Io(error) => error,
             other => io::Error::other(other),
         })
-    })
+    })?;
+    written.into_bytes().map_err(WheelError::Write)
 }
 
 /// One compressed tag set (PEP 425) that means exactly these tags.
@@ -177,9 +175,7 @@ mod tests {
     const LATE: (&str, u32, &str) = ("z.py", 0o640, "");
 
     fn made(members: &[(&str, u32, &str)]) -> Bytes {
-        let mut out = Vec::new();
-        canonical(&wheel(members), &std::env::temp_dir(), &mut out).unwrap();
-        out.into()
+        canonical(&wheel(members), &std::env::temp_dir()).unwrap()
     }
 
     #[test]
@@ -189,11 +185,7 @@ mod tests {
         other[1].1 = 0o711;
         other[3].2 = "";
         assert_eq!(one, made(&other));
-        assert_eq!(one, {
-            let mut again = Vec::new();
-            canonical(&one, &std::env::temp_dir(), &mut again).unwrap();
-            Bytes::from(again)
-        });
+        assert_eq!(one, canonical(&one, &std::env::temp_dir()).unwrap());
         let files = zip::files(&one).unwrap();
         let names: Vec<_> = files
             .iter()

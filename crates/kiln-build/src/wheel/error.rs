@@ -1,0 +1,42 @@
+//! Why no wheel could be built.
+
+use kiln_package::{sdist::SdistError, wheel::WheelError};
+use kiln_sandbox::SandboxError;
+
+/// Why a source distribution gave no wheel.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildWheelError {
+    /// The source distribution cannot be read.
+    #[error(transparent)]
+    Sdist(#[from] SdistError),
+    /// The interpreter's name does not say its version.
+    #[error("`{0}` does not end in `pythonX.Y`")]
+    Interpreter(String),
+    /// The build back end, or what it started, failed.
+    #[error("its build failed")]
+    Build(#[source] SandboxError),
+    /// The build back end succeeded, and left no wheel or several.
+    #[error("its build back end left {0} wheels instead of one")]
+    Count(usize),
+    /// What it requires is no list of texts.
+    #[error("its build back end does not tell what it requires")]
+    Requirements(#[source] Option<serde_json::Error>),
+    /// The wheel that the back end wrote is not one.
+    #[error("its build back end wrote a wheel that cannot be used")]
+    Wheel(#[from] WheelError),
+}
+
+impl BuildWheelError {
+    /// What a user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Build(SandboxError::CommandFailed { .. }) => Some(
+                "when a compiler, a header or a module is missing: `[from-source.NAME]` names OS \
+                 packages in `packages` and further build requirements in `requirements`"
+                    .to_owned(),
+            ),
+            Self::Build(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
