@@ -1,26 +1,17 @@
-//! What plans promise, on made-up families.
-
-#![expect(clippy::unwrap_used, reason = "tests")]
+//! Made-up families and locks.
 
 use std::collections::BTreeMap;
 
 use kiln_digest::Digest;
 use kiln_lock::{Deb, LOCK_VERSION, Lock, LockedImage, PackageId, Set, Wheel};
-use kiln_plan::{Compression, Kind, MAX_LAYERS, OWN_LAYER, Plan, PlanOptions, plan};
+use kiln_plan::{OWN_LAYER, Plan, PlanOptions, plan};
 use kiln_recipe::{
     Accelerator, Base, Bundle, Component, ComponentId, ComponentKind, Family, Ide, Location,
     NamePattern, Platform, PythonVersion, User,
 };
 use proptest::prelude::*;
 
-/// Images that only packages are packed into: the plans that are easiest to read.
-const PACK_ONLY: PlanOptions = PlanOptions {
-    compression: Compression::Gzip,
-    pack_only: true,
-    bytecode: false,
-};
-
-fn at() -> Location {
+pub(crate) fn at() -> Location {
     Location {
         file: "kiln.toml".into(),
         line: 1,
@@ -28,12 +19,12 @@ fn at() -> Location {
     }
 }
 
-fn component(kind: ComponentKind, name: &str) -> Component {
+pub(crate) fn component(kind: ComponentKind, name: &str) -> Component {
     let name = name.into();
     Component::new(ComponentId { kind, name }, at())
 }
 
-fn family(bundles: &[&str], ides: &[&str]) -> Family {
+pub(crate) fn family(bundles: &[&str], ides: &[&str]) -> Family {
     let bundle = |name: &&str| {
         let component = component(ComponentKind::Bundle, name);
         (
@@ -102,7 +93,7 @@ fn family(bundles: &[&str], ides: &[&str]) -> Family {
     }
 }
 
-fn wheel(name: &str, size: u64) -> Wheel {
+pub(crate) fn wheel(name: &str, size: u64) -> Wheel {
     let file = format!("{name}-1.0-py3-none-any.whl");
     Wheel {
         id: PackageId(format!("pypi/{file}")),
@@ -117,7 +108,7 @@ fn wheel(name: &str, size: u64) -> Wheel {
     }
 }
 
-fn deb(name: &str) -> Deb {
+pub(crate) fn deb(name: &str) -> Deb {
     Deb {
         id: PackageId(format!("debian/{name}_1_amd64")),
         name: name.into(),
@@ -135,7 +126,10 @@ fn deb(name: &str) -> Deb {
 }
 
 /// A lock in which each image is one bundle and one IDE, each bringing the given wheels.
-fn lock(images: &[(&str, &str)], packages: &BTreeMap<String, Vec<(String, u64)>>) -> Lock {
+pub(crate) fn lock(
+    images: &[(&str, &str)],
+    packages: &BTreeMap<String, Vec<(String, u64)>>,
+) -> Lock {
     let mut lock = Lock {
         version: LOCK_VERSION,
         family: "test".into(),
@@ -219,13 +213,8 @@ fn lock(images: &[(&str, &str)], packages: &BTreeMap<String, Vec<(String, u64)>>
     lock
 }
 
-fn plan_of(family: &Family, lock: &Lock) -> Plan {
-    let images: Vec<_> = lock.images.iter().collect();
-    plan(family, lock, &images, PACK_ONLY).unwrap()
-}
-
 /// The keys of an image's layers, bottom first.
-fn keys(plan: &Plan, image: usize) -> Vec<Digest> {
+pub(crate) fn keys(plan: &Plan, image: usize) -> Vec<Digest> {
     plan.images[image]
         .layers
         .iter()
@@ -233,123 +222,8 @@ fn keys(plan: &Plan, image: usize) -> Vec<Digest> {
         .collect()
 }
 
-#[test]
-fn layers_stand_in_component_order_and_large_packages_alone() {
-    let packages = BTreeMap::from([
-        (
-            "data".to_owned(),
-            vec![("small".to_owned(), 10), ("large".to_owned(), OWN_LAYER)],
-        ),
-        ("lab".to_owned(), vec![("ui".to_owned(), 10)]),
-    ]);
-    let family = family(&["data"], &["lab"]);
-    let plan = plan_of(&family, &lock(&[("data", "lab")], &packages));
-    let titles: Vec<_> = plan.steps.iter().map(|step| step.title.as_str()).collect();
-    assert_eq!(
-        titles,
-        [
-            "debian-12: 1 OS package",
-            "dpkg database: 1 package",
-            "Python 3.11 tree",
-            "large 1.0",
-            "data: 1 wheel",
-            "lab: 1 wheel",
-        ]
-    );
-}
-
-#[test]
-fn images_share_the_steps_that_they_have_in_common() {
-    let packages = BTreeMap::from([("data".to_owned(), vec![("numpy".to_owned(), 10)])]);
-    let family = family(&["data"], &["lab", "code"]);
-    let plan = plan_of(
-        &family,
-        &lock(&[("data", "lab"), ("data", "code")], &packages),
-    );
-    assert_eq!(
-        keys(&plan, 0),
-        keys(&plan, 1),
-        "neither IDE brings a package"
-    );
-    assert_eq!(plan.steps.len(), 4);
-}
-
-#[test]
-fn the_threshold_doubles_until_the_layers_fit() {
-    let many = (0..MAX_LAYERS as u64 + 20).map(|n| (format!("p{n}"), OWN_LAYER + n * (1 << 20)));
-    let packages = BTreeMap::from([("data".to_owned(), many.collect())]);
-    let family = family(&["data"], &["lab"]);
-    let plan = plan_of(&family, &lock(&[("data", "lab")], &packages));
-    assert!(plan.images[0].layers.len() <= MAX_LAYERS);
-    assert_eq!(
-        plan.images[0].threshold,
-        OWN_LAYER * 4,
-        "8 and 16 MiB leave more than 100 layers"
-    );
-}
-
-#[test]
-fn the_environment_builds_on_the_components_below() {
-    let mut family = family(&["data"], &["lab"]);
-    family.bundles.get_mut("data").unwrap().component.env = vec![
-        ("PATH".into(), "/opt/bin:${PATH}".into()),
-        ("PRICE".into(), "5$".into()),
-    ];
-    let lock = lock(&[("data", "lab")], &BTreeMap::new());
-    let plan = plan_of(&family, &lock);
-    assert_eq!(
-        plan.images[0].config.env,
-        ["PATH=/opt/bin:/usr/bin", "PRICE=5$"]
-    );
-
-    family.ides.get_mut("lab").unwrap().component.env = vec![("A".into(), "${NOPE}".into())];
-    let error = kiln_plan::plan(
-        &family,
-        &lock,
-        &lock.images.iter().collect::<Vec<_>>(),
-        PACK_ONLY,
-    )
-    .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "kiln.toml: the value of `A` uses `${NOPE}`, which nothing below it sets"
-    );
-}
-
-#[test]
-fn every_image_carries_the_label_keys() {
-    let family = family(&["data"], &["lab"]);
-    let plan = plan_of(&family, &lock(&[("data", "lab")], &BTreeMap::new()));
-    for key in kiln_plan::LABEL_KEYS {
-        let value = plan.images[0].config.labels.get(key);
-        assert!(value.is_some_and(|value| !value.is_empty()), "{key}");
-    }
-}
-
-#[test]
-fn inputs_stand_in_the_order_of_the_action() {
-    let packages = BTreeMap::from([(
-        "data".to_owned(),
-        vec![
-            ("zeta".to_owned(), 10),
-            ("alpha".to_owned(), 20),
-            ("Mid".to_owned(), 30),
-        ],
-    )]);
-    let family = family(&["data"], &["lab"]);
-    let plan = plan_of(&family, &lock(&[("data", "lab")], &packages));
-    for step in &plan.steps {
-        let inputs: Vec<_> = step.inputs.iter().map(|input| input.sha256).collect();
-        assert_eq!(inputs, step.action.inputs(), "{}", step.title);
-        assert!(matches!(
-            step.action.kind,
-            Kind::PackDebs(_) | Kind::DebDatabase(_) | Kind::Venv(_) | Kind::PackWheels(_)
-        ));
-    }
-}
-
 /// Packages whose names start with `prefix`, so that no two components bring one name.
-fn packages(prefix: &'static str) -> impl Strategy<Value = Vec<(String, u64)>> {
+pub(crate) fn packages(prefix: &'static str) -> impl Strategy<Value = Vec<(String, u64)>> {
     let sizes = prop::collection::btree_map("[a-d][a-z]{0,3}", 1..OWN_LAYER * 2, 0..8);
     sizes.prop_map(move |sizes| {
         sizes
@@ -359,26 +233,8 @@ fn packages(prefix: &'static str) -> impl Strategy<Value = Vec<(String, u64)>> {
     })
 }
 
-proptest! {
-    /// Whatever else the family holds: an image's keys are its own.
-    #[test]
-    fn another_image_changes_no_key(
-        first in packages("f"), second in packages("s"), ide in packages("i"), other in packages("o")
-    ) {
-        let packages = BTreeMap::from([
-            ("one".to_owned(), first),
-            ("two".to_owned(), second),
-            ("lab".to_owned(), ide),
-            ("code".to_owned(), other),
-        ]);
-        let family = family(&["one", "two"], &["lab", "code"]);
-        let alone = plan_of(&family, &lock(&[("one", "lab")], &packages));
-        let all = [("two", "code"), ("one", "lab"), ("two", "lab"), ("one", "code")];
-        let together = plan_of(&family, &lock(&all, &packages));
-        prop_assert_eq!(keys(&alone, 0), keys(&together, 1));
-        let mut distinct: Vec<_> = together.steps.iter().map(|step| step.key).collect();
-        distinct.sort();
-        distinct.dedup();
-        prop_assert_eq!(distinct.len(), together.steps.len());
-    }
+/// The plan of all images of a lock.
+pub(crate) fn plan_with(family: &Family, lock: &Lock, options: PlanOptions) -> Plan {
+    let images: Vec<_> = lock.images.iter().collect();
+    plan(family, lock, &images, options).unwrap()
 }

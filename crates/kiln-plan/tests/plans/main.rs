@@ -1,0 +1,8 @@
+//! What plans promise, on made-up families.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod fixture;
+mod packed;
+mod source;
+mod whole;
