@@ -57,9 +57,9 @@ impl ActionResult {
 }
 
 impl ActionResult {
-    /// A record of the log that says that the action with this key gave this, without a line feed.
+    /// The line of the log that says that the action with this key gave this.
     pub fn record(&self, key: &Digest) -> String {
-        encode(key, self).trim_end().to_owned()
+        encode(key, self)
     }
 
     /// The results in a log.

@@ -8,6 +8,12 @@
 #                      replaces the one below. Arguments of the container come after them.
 #   JUPYTER_TOKEN      token to log in with; without it JupyterLab makes one and logs it
 #
+# `kiln run` says where to listen and which token to ask for; what it says comes first:
+#
+#   KILN_IDE_IP        address (all)
+#   KILN_IDE_PORT      port; if it is taken by then, no other will do
+#   KILN_IDE_TOKEN     token
+#
 # Any user id will do, with or without a name, and so will an empty home.
 set -eu
 set -f # words of NOTEBOOK_ARGS are options, never patterns of file names
@@ -30,6 +36,11 @@ if ! id -un >/dev/null 2>&1; then
     export USER LOGNAME
 fi
 
+if [ -n "${KILN_IDE_TOKEN:-}" ]; then
+    JUPYTER_TOKEN=$KILN_IDE_TOKEN
+    export JUPYTER_TOKEN
+fi
+
 # The arguments of the container after the words of NOTEBOOK_ARGS.
 # shellcheck disable=SC2086 # splitting is meant
 set -- ${NOTEBOOK_ARGS:-} "$@"
@@ -47,9 +58,13 @@ given() {
 }
 
 # Jupyter refuses an option that is given twice, so what is there already is left alone.
-given ServerApp.ip "$@" || given ip "$@" || set -- --ServerApp.ip=0.0.0.0 "$@"
+given ServerApp.ip "$@" || given ip "$@" ||
+    set -- --ServerApp.ip="${KILN_IDE_IP:-0.0.0.0}" "$@"
 given ServerApp.port "$@" || given port "$@" ||
-    set -- --ServerApp.port="${NOTEBOOK_PORT:-8888}" "$@"
+    set -- --ServerApp.port="${KILN_IDE_PORT:-${NOTEBOOK_PORT:-8888}}" "$@"
+if [ -n "${KILN_IDE_PORT:-}" ]; then
+    given ServerApp.port_retries "$@" || set -- --ServerApp.port_retries=0 "$@"
+fi
 given ServerApp.root_dir "$@" || given notebook-dir "$@" ||
     set -- --ServerApp.root_dir="${NOTEBOOK_ROOT_DIR:-$HOME}" "$@"
 given ServerApp.open_browser "$@" || given no-browser "$@" ||
