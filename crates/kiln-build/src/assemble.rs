@@ -8,7 +8,7 @@ use kiln_store::{ActionResult, Store};
 use crate::{error::BuildError, execute::Summary};
 
 /// The result of an action, from what writing it told.
-pub(crate) fn result(summary: &Summary, compression: Compression) -> ActionResult {
+pub fn result(summary: &Summary, compression: Compression) -> ActionResult {
     match summary {
         Summary::Layer(layer) => ActionResult::Layer(descriptor(layer, compression)),
         Summary::Blob { digest, size } => ActionResult::Blob {

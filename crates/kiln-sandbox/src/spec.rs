@@ -197,6 +197,8 @@ pub struct Interactive {
     pub network: NetworkMode,
     /// The host's name inside.
     pub hostname: String,
+    /// Whether nothing of the tree can be written; volumes and temporary directories can.
+    pub read_only: bool,
 }
 
 /// A directory or file of the host, inside.

@@ -1,8 +1,12 @@
 //! What can be typed.
 
+mod program;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub(crate) use program::{ProgramOptions, Run, Shell, UserOption, Variable};
 
 /// Container images for data science: declared once, locked byte by byte, built without an
 /// engine.
@@ -63,6 +67,12 @@ pub(crate) enum Command {
     Export(Export),
     /// Hand an image of the store to an engine
     Load(Load),
+    /// Start an image of the store, without an engine
+    Run(Run),
+    /// Open a shell in an image of the store
+    Shell(Shell),
+    /// Open a shell in what an action that failed has left
+    Debug(Debug),
     /// Look after the store
     #[command(subcommand)]
     Store(Store),
@@ -126,6 +136,9 @@ pub(crate) struct Build {
     /// First move locked packages that their source no longer has, and only them
     #[arg(long)]
     pub(crate) relock_gone: bool,
+    /// Carry out every action that executes programs twice, and fail if the results differ
+    #[arg(long)]
+    pub(crate) twice: bool,
     /// Steps that run at once [default: the number of cores]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
@@ -136,6 +149,12 @@ pub(crate) struct LayerOptions {
     /// How layers are compressed
     #[arg(long, value_enum, default_value_t = Compression::Gzip)]
     pub(crate) compression: Compression,
+    /// Run nothing of the packages: no maintainer scripts, no compiler, no commands of the family
+    #[arg(long)]
+    pub(crate) pack_only: bool,
+    /// Leave Python modules uncompiled
+    #[arg(long)]
+    pub(crate) no_bytecode: bool,
 }
 
 /// How layers are compressed.
@@ -223,6 +242,16 @@ pub(crate) enum Engine {
     Podman,
 }
 
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Debug {
+    /// The action: the first digits of its key, or a part of its title; all are listed without
+    #[arg(value_name = "ACTION")]
+    pub(crate) action: Option<String>,
+    /// Remove what it has left
+    #[arg(long, requires = "action")]
+    pub(crate) discard: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Store {
     /// Print where the store is
@@ -244,10 +273,11 @@ pub(crate) enum ActionCommand {
         /// The action's encoding; `-` is standard input
         #[arg(value_name = "FILE")]
         action: PathBuf,
-        /// A directory of inputs, each named by the 64 hex digits of its SHA-256
+        /// A directory of inputs, each named by the 64 hex digits of its SHA-256; results of other
+        /// actions likewise, with their records in a file `results`
         #[arg(long, value_name = "DIR")]
         inputs: PathBuf,
-        /// Where to write the layer
+        /// Where to write the layer or the blob
         #[arg(long, value_name = "PATH")]
         layer: PathBuf,
     },

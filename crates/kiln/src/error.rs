@@ -10,6 +10,7 @@ use kiln_oci::{ArchiveError, ImageError};
 use kiln_plan::PlanError;
 use kiln_recipe::{ReadError, RecipeErrors, SelectError};
 use kiln_resolve::ResolveError;
+use kiln_sandbox::SandboxError;
 use kiln_store::StoreError;
 use serde_json::json;
 
@@ -177,7 +178,39 @@ impl From<ArchiveError> for Failure {
 
 impl From<ExecuteError> for Failure {
     fn from(error: ExecuteError) -> Self {
-        Self::of(execute_code(&error), &error, error.hint())
+        let printed = match &error {
+            ExecuteError::Sandbox(error) => last_output(error),
+            _ => vec![],
+        };
+        Self {
+            details: printed,
+            ..Self::of(execute_code(&error), &error, error.hint())
+        }
+    }
+}
+
+impl From<SandboxError> for Failure {
+    fn from(error: SandboxError) -> Self {
+        Self {
+            details: last_output(&error),
+            ..Self::of(sandbox_code(&error), &error, error.hint())
+        }
+    }
+}
+
+fn sandbox_code(error: &SandboxError) -> u8 {
+    match error {
+        _ if is_full(error) => exit::STORAGE,
+        SandboxError::Cancelled => exit::INTERRUPTED,
+        _ => exit::SANDBOX,
+    }
+}
+
+/// The last lines that a failed command printed.
+fn last_output(error: &SandboxError) -> Vec<String> {
+    match error {
+        SandboxError::CommandFailed { tail, .. } if !tail.is_empty() => vec![tail.join("\n")],
+        _ => vec![],
     }
 }
 
@@ -186,7 +219,9 @@ fn execute_code(error: &ExecuteError) -> u8 {
         _ if is_full(error) => exit::STORAGE,
         ExecuteError::Format(_) | ExecuteError::Path(_) => exit::USAGE,
         ExecuteError::Merge(_) => exit::RECIPE,
-        ExecuteError::Layer(LayerError::Write(_)) => exit::STORAGE,
+        ExecuteError::Layer(LayerError::Write(_)) | ExecuteError::Blob(_) => exit::STORAGE,
+        ExecuteError::Sandbox(error) => sandbox_code(error),
+        ExecuteError::ForeignPlatform(_) => exit::SANDBOX,
         _ => exit::INTEGRITY,
     }
 }
@@ -223,7 +258,17 @@ impl From<BuildError> for Failure {
         } else {
             error.hint()
         };
-        Self::of(code, &error, hint)
+        let mut failure = Self::of(code, &error, hint);
+        if let BuildError::Step { key, source, .. } = &error
+            && let ExecuteError::Sandbox(error) = source.as_ref()
+        {
+            failure.details = last_output(error);
+            if let SandboxError::CommandFailed { state: Some(_), .. } = error {
+                let shell = format!("`kiln debug {}` opens a shell where it failed", key.short());
+                failure.hint.get_or_insert(shell);
+            }
+        }
+        failure
     }
 }
 

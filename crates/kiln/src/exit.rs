@@ -14,6 +14,8 @@ pub(crate) const RESOLUTION: u8 = 4;
 pub(crate) const NETWORK: u8 = 5;
 /// Bytes are not what the lock, a signature or a format says they are.
 pub(crate) const INTEGRITY: u8 = 6;
+/// The sandbox cannot be had, or what ran in it failed.
+pub(crate) const SANDBOX: u8 = 7;
 /// The store or another local file cannot be read or written: no space, no permission.
 pub(crate) const STORAGE: u8 = 8;
 /// An engine that kiln was asked to load into is missing or refused.

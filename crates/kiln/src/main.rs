@@ -8,6 +8,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod project;
+mod sandbox;
 mod whole_file;
 
 use std::process::ExitCode;
@@ -15,6 +16,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // The sandbox starts this program again: one process of many threads cannot become what it
+    // needs.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|it| it == "sandbox-worker")
+    {
+        return ExitCode::from(u8::try_from(kiln_sandbox::worker_main()).unwrap_or(exit::INTERNAL));
+    }
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -30,7 +39,7 @@ fn main() -> ExitCode {
     };
     let output = output::Output::new(&args.global);
     match commands::run(&args, &output) {
-        Ok(()) => ExitCode::from(exit::SUCCESS),
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             output.failure(&failure);
             ExitCode::from(failure.code)

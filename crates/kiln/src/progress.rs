@@ -8,6 +8,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kiln_build::Event;
+use kiln_plan::Plan;
 use serde_json::json;
 
 use crate::output::{Output, bytes, count};
@@ -17,7 +18,7 @@ pub(crate) enum Reporter<'a> {
     /// A line for each running step and a total, redrawn.
     Terminal(Terminal),
     /// A line for each thing that ends.
-    Plain(&'a Output),
+    Plain(Plain<'a>),
     /// JSON lines on standard output.
     Json(&'a Output),
     /// Nothing.
@@ -25,7 +26,7 @@ pub(crate) enum Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    pub(crate) fn new(output: &'a Output) -> Self {
+    pub(crate) fn new(output: &'a Output, plan: &'a Plan) -> Self {
         use std::io::IsTerminal;
         if output.is_json() {
             Self::Json(output)
@@ -34,14 +35,18 @@ impl<'a> Reporter<'a> {
         } else if std::io::stderr().is_terminal() && output.verbosity == 0 {
             Self::Terminal(Terminal::new())
         } else {
-            Self::Plain(output)
+            Self::Plain(Plain {
+                output,
+                plan,
+                printed: Mutex::default(),
+            })
         }
     }
 
     pub(crate) fn event(&self, event: &Event) {
         match self {
             Self::Terminal(terminal) => terminal.event(event),
-            Self::Plain(output) => plain(output, event),
+            Self::Plain(plain) => plain.event(event),
             Self::Json(output) => {
                 if let Some(line) = as_json(event) {
                     output.json(&line);
@@ -59,51 +64,98 @@ impl<'a> Reporter<'a> {
     }
 }
 
-fn plain(output: &Output, event: &Event) {
-    match event {
-        Event::Started {
-            steps,
-            known,
-            downloads,
-            download_bytes,
-        } => {
-            let todo = steps - known;
-            output.note(format!(
-                "{}: {known} known, {todo} to build; {} to download ({})",
-                count(*steps, "layer"),
-                count(*downloads, "file"),
-                bytes(*download_bytes)
-            ));
+/// Lines that stay.
+pub(crate) struct Plain<'a> {
+    output: &'a Output,
+    plan: &'a Plan,
+    /// What steps have printed of lines that have not ended.
+    printed: Mutex<HashMap<usize, Vec<u8>>>,
+}
+
+impl Plain<'_> {
+    fn event(&self, event: &Event) {
+        let output = self.output;
+        match event {
+            Event::Started {
+                steps,
+                known,
+                downloads,
+                download_bytes,
+            } => {
+                let todo = steps - known;
+                output.note(format!(
+                    "{}: {known} known, {todo} to build; {} to download ({})",
+                    count(*steps, "step"),
+                    count(*downloads, "file"),
+                    bytes(*download_bytes)
+                ));
+            }
+            Event::Fetch(kiln_fetch::Event::Retried {
+                name, why, wait, ..
+            }) => {
+                output.note(format!(
+                    "retrying {name} in {:.1} s: {why}",
+                    wait.as_secs_f64()
+                ));
+            }
+            Event::Fetch(kiln_fetch::Event::Finished { name, size, .. })
+                if output.verbosity > 0 =>
+            {
+                output.note(format!("downloaded {name} ({})", bytes(*size)));
+            }
+            Event::StepStarted { step, title } if output.verbosity > 1 => {
+                let verb = self.verb(*step, ["building", "packing"]);
+                output.note(format!("{verb} {title}"));
+            }
+            Event::StepOutput { step, bytes } if output.verbosity > 0 => {
+                self.printed(*step, bytes);
+            }
+            Event::StepFinished {
+                step,
+                title,
+                size,
+                took,
+            } => {
+                self.printed(*step, b"");
+                output.note(format!(
+                    "{} {title} ({}, {:.1} s)",
+                    self.verb(*step, ["built", "packed"]),
+                    bytes(*size),
+                    took.as_secs_f64()
+                ));
+            }
+            Event::Repaired { what } => {
+                output.warning(format!(
+                    "{what} was corrupt in the store: fetching it again"
+                ));
+            }
+            _ => {}
         }
-        Event::Fetch(kiln_fetch::Event::Retried {
-            name, why, wait, ..
-        }) => {
-            output.note(format!(
-                "retrying {name} in {:.1} s: {why}",
-                wait.as_secs_f64()
-            ));
+    }
+
+    /// The first word for a step that runs programs, the second for one that packs.
+    fn verb(&self, step: usize, [executes, packs]: [&'static str; 2]) -> &'static str {
+        match self.plan.steps.get(step) {
+            Some(step) if step.action.executes() => executes,
+            _ => packs,
         }
-        Event::Fetch(kiln_fetch::Event::Finished { name, size, .. }) if output.verbosity > 0 => {
-            output.note(format!("downloaded {name} ({})", bytes(*size)));
+    }
+
+    /// Shows the lines that a step has finished printing; without more bytes, all that it printed.
+    fn printed(&self, step: usize, bytes: &[u8]) {
+        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = printed.entry(step).or_default();
+        open.extend_from_slice(bytes);
+        let end = match open.iter().rposition(|&byte| byte == b'\n') {
+            _ if bytes.is_empty() => open.len(),
+            Some(last) => last + 1,
+            None => return,
+        };
+        let title = self.plan.steps.get(step).map_or("", |step| &step.title);
+        let lines: Vec<u8> = open.drain(..end).collect();
+        for line in String::from_utf8_lossy(&lines).lines() {
+            self.output.note(format!("{title} | {line}"));
         }
-        Event::StepStarted { title, .. } if output.verbosity > 1 => {
-            output.note(format!("packing {title}"));
-        }
-        Event::StepFinished {
-            title, size, took, ..
-        } => {
-            output.note(format!(
-                "packed {title} ({}, {:.1} s)",
-                bytes(*size),
-                took.as_secs_f64()
-            ));
-        }
-        Event::Repaired { what } => {
-            output.warning(format!(
-                "{what} was corrupt in the store: fetching it again"
-            ));
-        }
-        _ => {}
     }
 }
 
@@ -131,6 +183,9 @@ fn as_json(event: &Event) -> Option<serde_json::Value> {
         Event::StepStarted { step, title } => {
             json!({"event": "step-started", "step": step, "title": title})
         }
+        Event::StepOutput { step, bytes } => json!({
+            "event": "step-output", "step": step, "text": String::from_utf8_lossy(bytes),
+        }),
         Event::StepFinished {
             step,
             title,
@@ -156,7 +211,7 @@ pub(crate) struct Terminal {
 #[derive(Default)]
 struct Shown {
     downloads: Option<ProgressBar>,
-    packed: Option<ProgressBar>,
+    built: Option<ProgressBar>,
     running: HashMap<usize, ProgressBar>,
     downloaded: HashMap<kiln_digest::Digest, u64>,
 }
@@ -196,9 +251,9 @@ impl Terminal {
                     "downloading [{bar:30}] {decimal_bytes}/{decimal_total_bytes} \
                      {decimal_bytes_per_sec}, {eta} left",
                 );
-                shown.packed = self.total(
+                shown.built = self.total(
                     (steps - known) as u64,
-                    "packing     [{bar:30}] {pos}/{len} layers, {elapsed}",
+                    "building    [{bar:30}] {pos}/{len} steps, {elapsed}",
                 );
             }
             Event::Fetch(kiln_fetch::Event::Progress { digest, bytes }) => {
@@ -220,17 +275,25 @@ impl Terminal {
             Event::StepStarted { step, title } => {
                 let bar = self
                     .bars
-                    .add(ProgressBar::new_spinner().with_message(title.clone()));
+                    .add(ProgressBar::new_spinner().with_style(running_style()));
+                bar.set_prefix(title.clone());
                 bar.enable_steady_tick(Duration::from_millis(100));
                 shown.running.insert(*step, bar);
+            }
+            Event::StepOutput { step, bytes } => {
+                let text = String::from_utf8_lossy(bytes);
+                let last = text.lines().rev().find(|line| !line.trim().is_empty());
+                if let (Some(bar), Some(last)) = (shown.running.get(step), last) {
+                    bar.set_message(shown_line(last));
+                }
             }
             Event::StepFinished { step, .. } => {
                 if let Some(bar) = shown.running.remove(step) {
                     bar.finish_and_clear();
                     self.bars.remove(&bar);
                 }
-                if let Some(packed) = &shown.packed {
-                    packed.inc(1);
+                if let Some(built) = &shown.built {
+                    built.inc(1);
                 }
             }
             Event::Repaired { what } => {
@@ -241,6 +304,17 @@ impl Terminal {
             _ => {}
         }
     }
+}
+
+/// A running step: what it is, and the last line that it printed.
+fn running_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {prefix} {wide_msg:.dim}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// A line without what would move the cursor.
+fn shown_line(line: &str) -> String {
+    line.chars().filter(|c| !c.is_control()).collect()
 }
 
 impl Shown {

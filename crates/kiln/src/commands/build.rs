@@ -7,12 +7,13 @@ use serde_json::json;
 
 use crate::{
     args::{Build, Global},
-    commands::{lock, plan},
+    commands::{debug, lock, plan},
     error::Failure,
     interrupt,
     output::{Output, bytes, count},
     progress::Reporter,
     project::{self, Project},
+    sandbox,
 };
 
 /// Threads that unpack archives side by side. More would hold more memory than a build may: the
@@ -41,9 +42,9 @@ pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), 
         &project.family,
         &lock,
         &images,
-        plan::options(args.layers.compression),
+        plan::options(&args.layers, &project.family),
     )?;
-    let reporter = Reporter::new(output);
+    let reporter = Reporter::new(output, &plan);
     let built = kiln_build::build(
         &plan,
         &store,
@@ -51,12 +52,20 @@ pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), 
         &FamilyFiles {
             root: project.dir.clone(),
         },
-        &Options { jobs },
+        &Options {
+            jobs,
+            sandbox: sandbox::choice()?,
+            twice: args.twice,
+        },
         &|event| reporter.event(&event),
         &interrupt::flag(),
     );
     reporter.finish();
+    if let Err(error) = &built {
+        debug::note(&store, error)?;
+    }
     let built = built?;
+    debug::forget(&store, &plan)?;
     for (image, locked) in built.images.iter().zip(&images) {
         if output.is_json() {
             output.json(&as_json(image));
@@ -114,13 +123,13 @@ fn times(built: &Built, total: f64) -> String {
             bytes(built.download_bytes),
         )
     };
-    let packing = if built.steps_run == 0 {
+    let building = if built.steps_run == 0 {
         String::new()
     } else {
-        format!(", {:.1} s packing", times.pack.as_secs_f64())
+        format!(", {:.1} s building", times.pack.as_secs_f64())
     };
     format!(
-        "built {} in {total:.2} s: {:.3} s looking up {}{downloads}{packing}, {:.3} s assembling",
+        "built {} in {total:.2} s: {:.3} s looking up {}{downloads}{building}, {:.3} s assembling",
         count(built.images.len(), "image"),
         times.lookup.as_secs_f64(),
         "what is known",
@@ -137,12 +146,17 @@ fn next(project: &Project, image: &BuiltImage, output: &Output) {
         .iter()
         .filter(|combination| short.contains(&combination.ide))
         .find_map(|combination| project.family.ides.get(&combination.ide)?.port);
-    output.note(format!("next: kiln load docker {short}"));
     let reference = format!("{}:{}", project.family.repository, image.name);
-    match port {
-        Some(port) => output.note(format!("      docker run -p {port}:{port} {reference}")),
-        None => output.note(format!("      docker run -it {reference} python")),
-    }
+    let (run, docker) = match port {
+        Some(port) => (short.to_owned(), format!("-p {port}:{port} {reference}")),
+        None => (
+            format!("{short} -- python"),
+            format!("-it {reference} python"),
+        ),
+    };
+    output.note(format!("next: kiln run {run}"));
+    output.note(format!("  or: kiln load docker {short}"));
+    output.note(format!("      docker run {docker}"));
 }
 
 fn as_json(image: &BuiltImage) -> serde_json::Value {

@@ -2,24 +2,32 @@
 
 mod action;
 mod build;
+mod debug;
 mod export;
 mod images;
 mod inspect;
 mod load;
 mod lock;
 mod plan;
+mod program;
+mod run;
+mod shell;
 mod store;
 
 use crate::{
     args::{Args, Command},
     error::Failure,
+    exit,
     output::Output,
 };
 
-/// Carries out what was typed.
-pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+/// Carries out what was typed; gives the exit code, which is a program's where one was started.
+pub(crate) fn run(args: &Args, output: &Output) -> Result<u8, Failure> {
     let global = &args.global;
     match &args.command {
+        Command::Run(args) => return run::run(args, global, output),
+        Command::Shell(args) => return shell::run(args, global),
+        Command::Debug(args) => return debug::run(args, global, output),
         Command::Lock(args) => lock::run(args, global, output),
         Command::Plan(args) => plan::run(args, global, output),
         Command::Build(args) => build::run(args, global, output),
@@ -29,5 +37,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         Command::Load(args) => load::run(args, global, output),
         Command::Store(args) => store::run(args, global, output),
         Command::Action(args) => action::run(args, output),
-    }
+    }?;
+    Ok(exit::SUCCESS)
 }

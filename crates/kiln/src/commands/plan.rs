@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use kiln_plan::{ImagePlan, Origin, Plan, PlanOptions};
+use kiln_recipe::Family;
 use kiln_store::Store;
 use serde_json::json;
 
@@ -13,14 +14,16 @@ use crate::{
     project::{self, Project},
 };
 
-pub(crate) fn options(compression: args::Compression) -> PlanOptions {
-    let compression = match compression {
+/// What is to be planned: what is asked for here, and what the family says.
+pub(crate) fn options(args: &args::LayerOptions, family: &Family) -> PlanOptions {
+    let compression = match args.compression {
         args::Compression::Gzip => kiln_plan::Compression::Gzip,
         args::Compression::Zstd => kiln_plan::Compression::Zstd,
     };
     PlanOptions {
         compression,
-        ..PlanOptions::default()
+        pack_only: args.pack_only || family.pack_only,
+        bytecode: family.bytecode && !args.no_bytecode,
     }
 }
 
@@ -32,7 +35,7 @@ pub(crate) fn run(args: &args::Plan, global: &Global, output: &Output) -> Result
         &project.family,
         &lock,
         &images,
-        options(args.layers.compression),
+        options(&args.layers, &project.family),
     )?;
     let store = project::store(global)?;
     let state = State::of(&plan, &store)?;
@@ -49,8 +52,11 @@ pub(crate) fn run(args: &args::Plan, global: &Global, output: &Output) -> Result
 
 /// What the store has of a plan.
 struct State {
-    /// For each step, the compressed size of its layer, when it is known.
-    layers: Vec<Option<u64>>,
+    /// For each step, the size of its result, when it is known.
+    results: Vec<Option<u64>>,
+    /// For each step, whether a build would carry it out: layers that are not known, and what
+    /// they need.
+    todo: Vec<bool>,
     /// For each step, the bytes that would be downloaded.
     downloads: Vec<u64>,
     /// Files and bytes that would be downloaded, each once.
@@ -61,19 +67,20 @@ struct State {
 impl State {
     fn of(plan: &Plan, store: &Store) -> Result<Self, Failure> {
         let keys: Vec<_> = plan.steps.iter().map(|step| step.key).collect();
-        let results = store.results(&keys)?;
-        let layers: Vec<_> = keys
+        let known = store.results(&keys)?;
+        let results: Vec<_> = keys
             .iter()
-            .map(|key| results.get(key).map(|result| result.blob().1))
+            .map(|key| known.get(key).map(|result| result.blob().1))
             .collect();
+        let todo = todo(plan, &results);
         let mut missing = HashMap::new();
         let mut downloads = Vec::with_capacity(plan.steps.len());
-        for (step, layer) in plan.steps.iter().zip(&layers) {
+        for (step, todo) in plan.steps.iter().zip(&todo) {
             let mut bytes = 0;
-            for input in &step.inputs {
-                let local = matches!(input.origin, Origin::Family(_))
+            for input in step.inputs.iter().filter(|_| *todo) {
+                let local = matches!(input.origin, Origin::Family(_) | Origin::Built(_))
                     || store.has_download(&input.sha256, input.size);
-                if layer.is_none() && !local {
+                if !local {
                     bytes += input.size;
                     missing.insert(input.sha256, input.size);
                 }
@@ -82,7 +89,8 @@ impl State {
         }
         let download_bytes = missing.values().sum();
         Ok(Self {
-            layers,
+            results,
+            todo,
             downloads,
             download_files: missing.len(),
             download_bytes,
@@ -90,12 +98,26 @@ impl State {
     }
 
     fn known(&self, step: usize) -> bool {
-        self.layers[step].is_some()
+        self.results[step].is_some()
     }
 }
 
+/// For each step, whether a build would carry it out.
+fn todo(plan: &Plan, results: &[Option<u64>]) -> Vec<bool> {
+    let mut todo = vec![false; plan.steps.len()];
+    let layers = plan.images.iter().flat_map(|image| &image.layers);
+    let mut open: Vec<_> = layers.map(|layer| layer.step).collect();
+    while let Some(step) = open.pop() {
+        if results[step].is_none() && !todo[step] {
+            todo[step] = true;
+            open.extend(&plan.steps[step].needs);
+        }
+    }
+    todo
+}
+
 fn as_text(plan: &Plan, state: &State, output: &Output) {
-    // How many of the planned images use a step.
+    // How many of the planned images have a layer of a step.
     let mut users = vec![0usize; plan.steps.len()];
     for image in &plan.images {
         for layer in &image.layers {
@@ -107,8 +129,9 @@ fn as_text(plan: &Plan, state: &State, output: &Output) {
         for layer in &image.layers {
             let step = &plan.steps[layer.step];
             let inputs: u64 = step.inputs.iter().map(|input| input.size).sum();
-            let what = match state.layers[layer.step] {
+            let what = match state.results[layer.step] {
                 Some(size) => format!("reuse  {:>9}", bytes(size)),
+                None if step.action.executes() => format!("run    {:>9}", ""),
                 None => format!("pack  ~{:>9}", bytes(inputs)),
             };
             let download = match state.downloads[layer.step] {
@@ -123,11 +146,31 @@ fn as_text(plan: &Plan, state: &State, output: &Output) {
         }
         threshold_note(image, output);
     }
-    let todo = state.layers.iter().filter(|layer| layer.is_none()).count();
+    totals(plan, &users, state, output);
+}
+
+fn totals(plan: &Plan, users: &[usize], state: &State, output: &Output) {
+    let (layers, others): (Vec<_>, Vec<_>) =
+        (0..plan.steps.len()).partition(|&step| users[step] > 0);
+    let to_do = |steps: &[usize], executes| {
+        let steps = steps.iter().filter(|&&step| state.todo[step]);
+        steps
+            .filter(|&&step| plan.steps[step].action.executes() == executes)
+            .count()
+    };
+    let (pack, run) = (to_do(&layers, false), to_do(&layers, true));
+    let reused = layers.len() - pack - run;
+    let run = match run {
+        0 => String::new(),
+        run => format!(", {run} to run"),
+    };
+    let before = match to_do(&others, true) + to_do(&others, false) {
+        0 => String::new(),
+        steps => format!("; {} before them", count(steps, "step")),
+    };
     output.line(format!(
-        "{}: {} to reuse, {todo} to pack; {} to download ({})",
-        count(plan.steps.len(), "layer"),
-        plan.steps.len() - todo,
+        "{}: {reused} to reuse, {pack} to pack{run}{before}; {} to download ({})",
+        count(layers.len(), "layer"),
         count(state.download_files, "file"),
         bytes(state.download_bytes),
     ));
@@ -147,9 +190,10 @@ fn as_json(plan: &Plan, state: &State, output: &Output) {
     for (index, step) in plan.steps.iter().enumerate() {
         output.json(&json!({
             "step": index, "key": step.key, "title": step.title, "component": step.component,
-            "known": state.known(index), "layer_size": state.layers[index],
+            "known": state.known(index), "todo": state.todo[index],
+            "layer_size": state.results[index],
             "input_size": step.inputs.iter().map(|input| input.size).sum::<u64>(),
-            "download_size": state.downloads[index], "action": step.action,
+            "download_size": state.downloads[index], "needs": step.needs, "action": step.action,
         }));
     }
     for image in &plan.images {

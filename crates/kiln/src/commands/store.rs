@@ -1,5 +1,9 @@
 //! `kiln store`: looking after the store.
 
+use std::{collections::BTreeSet, path::Path};
+
+use kiln_lock::Lock;
+use kiln_plan::{Compression, PlanOptions};
 use kiln_store::{GcOptions, Wrong};
 use serde_json::json;
 
@@ -9,6 +13,7 @@ use crate::{
     exit,
     output::{Output, bytes, count},
     project::{self, Project},
+    sandbox,
 };
 
 pub(crate) fn run(args: &Store, global: &Global, output: &Output) -> Result<(), Failure> {
@@ -69,33 +74,75 @@ fn gc(
         ..GcOptions::default()
     };
     // Outside a family no lock keeps anything.
-    if let Some(lock) = Project::open(global)
-        .ok()
-        .map(|it| it.read_lock())
-        .transpose()?
-        .flatten()
+    if let Ok(project) = Project::open(global)
+        && let Some(lock) = project.read_lock()?
     {
-        options
-            .downloads
-            .extend(lock.debs.iter().map(|deb| deb.sha256));
-        options
-            .downloads
-            .extend(lock.wheels.iter().map(|wheel| wheel.sha256));
+        keep(&project, &lock, &mut options);
     }
     let report = store.gc(&options, &mut |_| output.note(WAITING))?;
+    let unpacked = is_filled(&store.rootfs_dir());
+    if unpacked && !dry_run {
+        store.alone(&mut |_| output.note(WAITING), |store| {
+            sandbox::clear(&sandbox::open(&store.rootfs_dir())?)?;
+            for (key, _) in store.failed()? {
+                store.forget_failed(&key)?;
+            }
+            Ok::<_, Failure>(())
+        })??;
+    }
     let size = report.removed.iter().map(|removed| removed.size).sum();
     if output.is_json() {
         let files: Vec<_> = report.removed.iter().map(|removed| &removed.file).collect();
-        output.json(&json!({"removed": files, "bytes": size, "dry_run": dry_run}));
+        output.json(&json!({
+            "removed": files, "bytes": size, "unpacked": unpacked, "dry_run": dry_run,
+        }));
     } else {
         let verb = if dry_run { "would remove" } else { "removed" };
+        let unpacked = if unpacked {
+            ", and the sandbox's unpacked layers"
+        } else {
+            ""
+        };
         output.line(format!(
-            "{verb} {} ({})",
+            "{verb} {} ({}){unpacked}",
             count(report.removed.len(), "file"),
             bytes(size)
         ));
     }
     Ok(())
+}
+
+/// Keeps what the images of a lock are made from, and results that are no layers: few bytes that
+/// took long.
+fn keep(project: &Project, lock: &Lock, options: &mut GcOptions) {
+    let debs = lock.debs.iter().map(|deb| deb.sha256);
+    let wheels = lock.wheels.iter().map(|wheel| wheel.sha256);
+    options.downloads.extend(debs.chain(wheels));
+    let images: Vec<_> = lock.images.iter().collect();
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let plan_options = PlanOptions {
+            compression,
+            ..PlanOptions::default()
+        };
+        // A lock that does not fit the family has no plan.
+        let Ok(plan) = kiln_plan::plan(&project.family, lock, &images, plan_options) else {
+            return;
+        };
+        let layers = plan.images.iter().flat_map(|image| &image.layers);
+        let layers: BTreeSet<_> = layers.map(|layer| layer.step).collect();
+        for (index, step) in plan.steps.iter().enumerate() {
+            let inputs = step.inputs.iter().map(|input| input.sha256);
+            options.downloads.extend(inputs);
+            if !layers.contains(&index) {
+                options.keys.insert(step.key);
+            }
+        }
+    }
+}
+
+/// Whether a directory is there and holds anything.
+fn is_filled(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 const WAITING: &str = "waiting for other processes that use the store";

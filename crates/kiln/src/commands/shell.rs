@@ -1,0 +1,18 @@
+//! `kiln shell`: a shell in an image of the store.
+
+use crate::{
+    args::{Global, Shell},
+    commands::program::{self, Settings},
+    error::Failure,
+    interrupt, project, sandbox,
+};
+
+/// Gives the exit status of the shell.
+pub(crate) fn run(args: &Shell, global: &Global) -> Result<u8, Failure> {
+    let store = project::store(global)?;
+    let (_, image) = program::find(&store, global, &args.image, &args.program)?;
+    let settings = Settings::of(&image)?;
+    let program = program::interactive(&store, &image, &settings, &args.program, program::shell())?;
+    let sandbox = sandbox::open(&store.rootfs_dir())?;
+    Ok(sandbox.start(&program, &interrupt::of_program())?)
+}
