@@ -4,7 +4,10 @@ A line of such a list reads `aspect: path`; `*` stands for any characters.
 """
 
 import fnmatch
+import re
 import unittest
+
+import harness
 
 
 def compare(theirs, ours, names, aspects):
@@ -18,6 +21,13 @@ def compare(theirs, ours, names, aspects):
         else:
             for aspect in theirs[path].differences(ours[path], aspects):
                 yield f"{aspect}: {path}"
+
+
+def written(section):
+    """The list in a section of docs/equality.md: pairs of difference and reason."""
+    text = (harness.ROOT / "docs/equality.md").read_text()
+    section = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([a-z ]+: [^`]+)` \| (.+) \|$", section, re.MULTILINE)
 
 
 def matching(paths, pattern):

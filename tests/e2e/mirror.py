@@ -346,6 +346,8 @@ def write_family(place):
             description = "What the tests need"
             repository = "localhost/tiny"
             default-base = "small"
+            # Its packages are no operating system.
+            pack-only = true
             platforms = ["linux/amd64"]
             uv = "{uv()[1]}"
 

@@ -6,6 +6,7 @@ remembers the owners of what a plain user unpacked.
 
 import collections
 import dataclasses
+import fnmatch
 import hashlib
 import json
 import os
@@ -102,14 +103,23 @@ def of_layers(blobs):
     return _with_links(nodes, files)
 
 
+def contents_in_layers(blobs, pattern):
+    """The contents of all regular files whose paths match, in compressed layers, bottom first."""
+    found = {}
+    for blob in blobs:
+        with subprocess.Popen(["gzip", "-dc", blob], stdout=subprocess.PIPE) as plain:
+            with tarfile.open(fileobj=plain.stdout, mode="r|") as tar:
+                for member in tar:
+                    path = _normal(member.name)
+                    if member.isreg() and fnmatch.fnmatchcase(path, pattern):
+                        found[path] = tar.extractfile(member).read()
+            plain.stdout.read()
+    return found
+
+
 def content_in_layers(blobs, path):
-    """The content of a regular file in the tree of compressed layers, bottom first."""
-    for blob in reversed(blobs):
-        with tarfile.open(blob) as tar:
-            for member in tar:
-                if _normal(member.name) == path:
-                    return tar.extractfile(member).read()
-    raise KeyError(path)
+    """The content of a regular file in compressed layers, bottom first."""
+    return contents_in_layers(blobs, path)[path]
 
 
 def _remove(nodes, files, path):
