@@ -37,6 +37,7 @@ mod schedule;
 mod step;
 mod wheel;
 
+pub use assemble::result;
 pub use build::{Built, BuiltImage, BuiltLayer, Done, Options, Timings, build, steps};
 pub use configure::{ConfigureError, KeyStoreError};
 pub use error::BuildError;
