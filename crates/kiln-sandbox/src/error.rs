@@ -2,8 +2,9 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use kiln_digest::Digest;
 use serde::{Deserialize, Serialize};
+
+use crate::TreeError;
 
 /// How a command ended that did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,20 +136,9 @@ pub enum SandboxError {
         /// Why it could not.
         reason: String,
     },
-    /// A layer could not be unpacked.
-    #[error("layer {diff_id} cannot be unpacked: {reason}")]
-    Layer {
-        /// Which.
-        diff_id: Digest,
-        /// Why.
-        reason: String,
-    },
-    /// What the job changed cannot be made a layer.
-    #[error("the changes cannot be captured: {reason}")]
-    Capture {
-        /// Why, with the path.
-        reason: String,
-    },
+    /// A layer could not be unpacked, or what the job changed cannot be captured.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
     /// The caller's flag was set.
     #[error("cancelled")]
     Cancelled,
@@ -180,6 +170,7 @@ impl SandboxError {
         match self {
             Self::NoUserNamespaces { hint, .. } => Some(hint.clone()),
             Self::Ids { hint, .. } => hint.clone(),
+            Self::Tree(error) => error.hint(),
             Self::LeftProcesses { .. } => {
                 Some("a command of an action must not start services".to_owned())
             }

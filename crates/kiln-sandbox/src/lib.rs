@@ -10,10 +10,25 @@
 //!   after another, reaps orphans, watches limits;
 //! - *capture*: what differs between the layers and the tree after the job.
 
+mod command;
 mod error;
+mod ids;
+mod init;
+mod limits;
+mod mounts;
+mod namespaces;
+mod owner_calls;
+mod process;
+mod protocol;
+mod refusal;
 mod sandbox;
+mod scratch;
+mod seccomp;
 mod spec;
-#[expect(dead_code, unused_imports, reason = "the worker begins to use it")]
+mod start;
+mod steps;
+mod sys;
+mod tail;
 mod tree;
 mod worker;
 

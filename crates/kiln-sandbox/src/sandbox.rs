@@ -1,14 +1,35 @@
 //! The caller's side of the sandbox.
 
-use std::{path::Path, sync::atomic::AtomicBool};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
 
 use kiln_layer::Entry;
+use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::{Choice, Interactive, Job, SandboxError};
+use crate::{
+    Choice, Job, Resource, SandboxError, TreeChoice,
+    ids::IdMap,
+    process::{Event, Given, Program, Worker, is_set},
+    protocol::{Place, Reply, Request, Task, WORKER},
+    scratch::{self, Kept, Scratch},
+    tail::Tail,
+    tree::entries,
+};
 
 /// Runs jobs. Cheap to keep, and many threads may use it at once.
 #[derive(Debug)]
-pub struct Sandbox {}
+pub struct Sandbox {
+    rootfs: PathBuf,
+    pub(crate) ids: IdMap,
+    pub(crate) overlay: bool,
+    pub(crate) program: Program,
+}
 
 /// What a job changed.
 #[derive(Debug)]
@@ -20,12 +41,66 @@ pub struct Captured {
 
 impl Sandbox {
     /// Finds out what this machine allows. `rootfs` is the store's directory of unpacked layers.
+    ///
+    /// The program that calls this calls [`worker_main`](crate::worker_main) when its first
+    /// argument is `sandbox-worker`.
     pub fn open(rootfs: &Path, choice: Choice) -> Result<Self, SandboxError> {
-        let _ = (rootfs, choice);
-        Err(SandboxError::WorkerDied("not yet".to_owned()))
+        Self::with_worker(rootfs, choice, Path::new("/proc/self/exe"), &[WORKER])
     }
 
-    /// Runs a job. `output` is given what the commands print, as it comes.
+    /// [`Sandbox::open`] with another program as the worker, for tests.
+    #[doc(hidden)]
+    pub fn with_worker(
+        rootfs: &Path,
+        choice: Choice,
+        program: &Path,
+        arguments: &[&str],
+    ) -> Result<Self, SandboxError> {
+        let program = Program {
+            file: program.to_owned(),
+            arguments: arguments.iter().map(OsString::from).collect(),
+        };
+        let mut refused = None;
+        for ids in IdMap::candidates(choice.ids)? {
+            let sandbox = Self {
+                rootfs: rootfs.to_owned(),
+                ids,
+                overlay: false,
+                program: program.clone(),
+            };
+            match sandbox.probe(choice.tree) {
+                Ok(overlay) => return Ok(Self { overlay, ..sandbox }),
+                // Another mapping may be allowed; the first refusal tells most.
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        Err(refused.unwrap_or_else(|| SandboxError::WorkerDied("never started".to_owned())))
+    }
+
+    /// Whether to use overlayfs.
+    fn probe(&self, tree: TreeChoice) -> Result<bool, SandboxError> {
+        let parent = self.scratch()?;
+        let scratch = Scratch::new(&parent)?;
+        let reply = self.ask(Task::Probe(scratch.path.clone()));
+        // Also what processes that were killed have left.
+        let mut left = scratch::abandoned(&parent);
+        left.push(scratch.path.clone());
+        let removed = self.ask(Task::Remove(left));
+        match (reply?, tree) {
+            (Reply::Overlay(false), TreeChoice::Overlay) => Err(SandboxError::Setup {
+                what: "mount overlayfs".to_owned(),
+                reason: "this machine does not allow it".to_owned(),
+            }),
+            (Reply::Overlay(works), _) => {
+                removed?;
+                Ok(works && tree != TreeChoice::Copy)
+            }
+            _ => Err(SandboxError::WorkerDied("a wrong answer".to_owned())),
+        }
+    }
+
+    /// Runs a job. `output` is given what the commands print, as it comes. When `cancelled` is
+    /// set everything is killed at once.
     pub fn run(
         &self,
         job: &Job,
@@ -33,20 +108,190 @@ impl Sandbox {
         output: &mut (dyn FnMut(&[u8]) + Send),
         cancelled: &AtomicBool,
     ) -> Result<Captured, SandboxError> {
-        let _ = (job, spool, output, cancelled);
-        Err(SandboxError::Cancelled)
+        let spool = tempfile::tempfile_in(spool).map_err(SandboxError::io(
+            "no file for captured content could be made",
+        ))?;
+        let parent = self.scratch()?;
+        let failed = Scratch::place_of_failed(&parent, job)?;
+        self.discard(&failed)?;
+        let scratch = Scratch::new(&parent)?;
+        let mut tail = Tail::default();
+        let result = self.work(job, &scratch, &spool, output, &mut tail, cancelled);
+        match result {
+            Ok(changes) => Ok(Captured {
+                entries: entries(changes, &spool)?,
+            }),
+            Err(SandboxError::CommandFailed { argv, status, .. }) => {
+                let kept = Kept {
+                    layers: job.layers.clone(),
+                    binds: job.binds.clone(),
+                    overlay: self.overlay,
+                };
+                Err(SandboxError::CommandFailed {
+                    argv,
+                    status,
+                    tail: tail.lines(),
+                    state: scratch.keep(&failed, &kept).is_ok().then_some(failed),
+                })
+            }
+            Err(error) => {
+                // The job's error is what matters; what stays is removed another time.
+                let _ = self.remove(&scratch.path);
+                Err(error)
+            }
+        }
     }
 
-    /// Runs a program for people, with the input and output of this process, and gives its exit
-    /// status: 128 and the number of the signal if one ended it.
-    pub fn start(&self, program: &Interactive, cancelled: &AtomicBool) -> Result<u8, SandboxError> {
-        let _ = (program, cancelled);
-        Err(SandboxError::Cancelled)
+    fn work(
+        &self,
+        job: &Job,
+        scratch: &Scratch,
+        spool: &File,
+        output: &mut (dyn FnMut(&[u8]) + Send),
+        tail: &mut Tail,
+        cancelled: &AtomicBool,
+    ) -> Result<Vec<crate::tree::Change>, SandboxError> {
+        let task = Task::Run {
+            job: job.clone(),
+            place: self.place(scratch, false),
+        };
+        let (printed, theirs) = pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|error| SandboxError::io("no pipe could be made")(error.into()))?;
+        let mut printed = Printed {
+            pipe: printed,
+            output,
+            tail,
+            left: job.limits.output,
+            ended: false,
+        };
+        let given = Given {
+            output: Some(theirs),
+            spool: Some(spool),
+            terminal: false,
+        };
+        let mut worker = Worker::start(&self.program, &self.ids, &self.request(task), given)?;
+        let result = loop {
+            if is_set(cancelled) {
+                break Err(SandboxError::Cancelled);
+            }
+            match worker.wait(printed.source())? {
+                Event::Reply(Some(Reply::Captured(changes))) => break Ok(changes),
+                Event::Reply(Some(Reply::Failed(failure))) => break Err(failure.into()),
+                Event::Reply(_) => break Err(worker.died()),
+                Event::Tick => {}
+            }
+            if !printed.read()? {
+                break Err(SandboxError::Limit {
+                    resource: Resource::Output,
+                    allowed: job.limits.output,
+                    found: job.limits.output + 1,
+                });
+            }
+        };
+        match result {
+            Ok(_) => worker.end(),
+            Err(_) => worker.kill(),
+        }
+        // The pipe ends with the last process in the sandbox: so none is left after this.
+        printed.drain()?;
+        result
     }
 
-    /// Removes the kept state of a failed job.
+    /// Removes the kept state of a failed job; nothing happens if there is none.
     pub fn discard(&self, state: &Path) -> Result<(), SandboxError> {
-        let _ = state;
+        if state.exists() {
+            self.remove(state)?;
+        }
         Ok(())
+    }
+
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), SandboxError> {
+        self.ask(Task::Remove(vec![path.to_owned()])).map(drop)
+    }
+
+    /// Has a short task done.
+    fn ask(&self, task: Task) -> Result<Reply, SandboxError> {
+        let request = self.request(task);
+        Worker::start(&self.program, &self.ids, &request, Given::default())?.finish()
+    }
+
+    pub(crate) fn request(&self, task: Task) -> Request {
+        Request {
+            parent: std::process::id(),
+            owners: self.ids.owners(),
+            rootfs: self.rootfs.clone(),
+            label: self.ids.label.clone(),
+            task,
+        }
+    }
+
+    pub(crate) fn place(&self, scratch: &Scratch, resumed: bool) -> Place {
+        Place {
+            directory: scratch.path.clone(),
+            overlay: self.overlay,
+            resumed,
+        }
+    }
+
+    /// Where scratch directories are.
+    pub(crate) fn scratch(&self) -> Result<PathBuf, SandboxError> {
+        scratch::parent(&self.rootfs, &self.ids.label)
+    }
+}
+
+/// What commands print, on its way to the caller.
+struct Printed<'a> {
+    pipe: OwnedFd,
+    output: &'a mut (dyn FnMut(&[u8]) + Send),
+    tail: &'a mut Tail,
+    /// How much may still come.
+    left: u64,
+    ended: bool,
+}
+
+impl Printed<'_> {
+    /// What to wait for.
+    fn source(&self) -> Option<&OwnedFd> {
+        (!self.ended).then_some(&self.pipe)
+    }
+
+    /// Takes what is there now; `false` if it was more than allowed.
+    fn read(&mut self) -> Result<bool, SandboxError> {
+        let mut ready = [rustix::event::PollFd::new(
+            &self.pipe,
+            rustix::event::PollFlags::IN,
+        )];
+        let now = rustix::time::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        if self.ended || !matches!(rustix::event::poll(&mut ready, Some(&now)), Ok(1..)) {
+            return Ok(true);
+        }
+        self.take()
+    }
+
+    /// Takes all there is until nobody can print any more.
+    fn drain(&mut self) -> Result<(), SandboxError> {
+        while !self.ended {
+            self.take()?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Result<bool, SandboxError> {
+        let mut bytes = [0; 8 << 10];
+        let count = match rustix::io::read(self.pipe.as_fd(), &mut bytes[..]) {
+            Err(rustix::io::Errno::INTR) => return Ok(true),
+            result => result.map_err(io::Error::from).map_err(SandboxError::io(
+                "what the commands print could not be read",
+            ))?,
+        };
+        self.ended = count == 0;
+        self.tail.push(&bytes[..count]);
+        let allowed = usize::try_from(self.left).unwrap_or(usize::MAX).min(count);
+        (self.output)(&bytes[..allowed]);
+        self.left -= allowed as u64;
+        Ok(allowed == count)
     }
 }

@@ -1,0 +1,139 @@
+//! Programs for people: `kiln run`, `kiln shell`, `kiln debug`.
+
+use std::{
+    io::IsTerminal as _,
+    path::Path,
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
+
+use rustix::termios::{tcgetpgrp, tcsetpgrp};
+
+use crate::{
+    Bind, Interactive, NetworkMode, Sandbox, SandboxError,
+    process::{Event, Given, Worker, is_set},
+    protocol::{Place, Reply, Task},
+    scratch::Scratch,
+    sys,
+};
+
+/// How long a program may take to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What of the host a program needs to use its network.
+const NETWORK_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
+impl Sandbox {
+    /// Runs a program for people, with the input and output of this process, and gives its exit
+    /// status: 128 and the number of the signal if one ended it.
+    ///
+    /// If standard input is a terminal the program is in its foreground: keys that send signals
+    /// concern the program alone. When `cancelled` is set it gets `SIGTERM`, and `SIGKILL` if it
+    /// has not ended 10 s later.
+    pub fn start(&self, program: &Interactive, cancelled: &AtomicBool) -> Result<u8, SandboxError> {
+        match &program.state {
+            None => {
+                let scratch = Scratch::new(&self.scratch()?)?;
+                let place = self.place(&scratch, false);
+                let result = self.attend(program.clone(), place, Vec::new(), cancelled);
+                let removed = self.remove(&scratch.path);
+                let status = result?;
+                removed.map(|()| status)
+            }
+            Some(state) => {
+                let (scratch, kept) = Scratch::resume(state)?;
+                let place = Place {
+                    overlay: kept.overlay,
+                    ..self.place(&scratch, true)
+                };
+                let program = Interactive {
+                    layers: kept.layers,
+                    ..program.clone()
+                };
+                self.attend(program, place, kept.binds, cancelled)
+            }
+        }
+    }
+
+    /// Runs the program to its end.
+    fn attend(
+        &self,
+        program: Interactive,
+        place: Place,
+        mut binds: Vec<Bind>,
+        cancelled: &AtomicBool,
+    ) -> Result<u8, SandboxError> {
+        if program.network == NetworkMode::Host {
+            binds.extend(network_files());
+        }
+        let foreground = Foreground::of_this_process();
+        let task = Task::Start {
+            program,
+            place,
+            binds,
+            terminal: foreground.is_some(),
+        };
+        let given = Given {
+            terminal: true,
+            ..Given::default()
+        };
+        let mut worker = Worker::start(&self.program, &self.ids, &self.request(task), given)?;
+        let mut asked: Option<Instant> = None;
+        loop {
+            match worker.wait(None::<&std::fs::File>)? {
+                Event::Reply(Some(Reply::Ended(status))) => return Ok(status.code()),
+                Event::Reply(Some(Reply::Failed(failure))) => return Err(failure.into()),
+                Event::Reply(_) => return Err(worker.died()),
+                Event::Tick => {}
+            }
+            match asked {
+                None if is_set(cancelled) => {
+                    worker.signal(15);
+                    asked = Some(Instant::now());
+                }
+                Some(when) if when.elapsed() > PATIENCE => {
+                    worker.kill();
+                    return Err(SandboxError::Cancelled);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The host's files about names in the network, where it has them.
+fn network_files() -> impl Iterator<Item = Bind> {
+    NETWORK_FILES
+        .into_iter()
+        .filter(|file| Path::new(file).is_file())
+        .map(|file| Bind {
+            source: file.into(),
+            target: file.to_owned(),
+        })
+}
+
+/// The foreground of the terminal, given back when this is dropped.
+struct Foreground {
+    group: rustix::process::Pid,
+}
+
+impl Foreground {
+    /// `None` unless this process has a terminal and is in its foreground.
+    fn of_this_process() -> Option<Self> {
+        let input = rustix::stdio::stdin();
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        let group = rustix::process::getpgrp();
+        (tcgetpgrp(input).ok()? == group).then_some(Self { group })
+    }
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        // Who is not in the foreground is stopped for this call unless the signal is blocked.
+        sys::without_signal(libc::SIGTTOU, || {
+            let _ = tcsetpgrp(rustix::stdio::stdin(), self.group);
+        });
+    }
+}
