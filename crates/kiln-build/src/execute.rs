@@ -25,6 +25,7 @@ use kiln_sandbox::{Job, LayerBlob, Sandbox, SandboxError};
 use rayon::prelude::*;
 
 use crate::{
+    bytecode::{self, BytecodeError},
     configure, configure::ConfigureError, run,
     wheel::{self as build_wheel, BuildWheelError},
 };
@@ -91,9 +92,15 @@ pub enum ExecuteError {
     /// The sandbox refused, or what ran in it failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The result of another action is a layer where a blob is needed.
+    #[error("action {0} gives no blob")]
+    NotABlob(Digest),
     /// Packages cannot be configured.
     #[error(transparent)]
     Configure(#[from] ConfigureError),
+    /// Modules cannot be compiled, or their layer not be made.
+    #[error(transparent)]
+    Bytecode(#[from] BytecodeError),
     /// A wheel cannot be built.
     #[error("building a wheel of {sdist}")]
     BuildWheel {
@@ -116,6 +123,7 @@ impl ExecuteError {
             Self::Format(_) => Some("use the kiln that planned it, or plan again".into()),
             Self::Sandbox(error) => error.hint(),
             Self::Configure(error) => error.hint(),
+            Self::Bytecode(error) => error.hint(),
             Self::BuildWheel { source, .. } => source.hint(),
             Self::ForeignPlatform(platform) => Some(format!(
                 "build on a machine for {platform}, or `--pack-only`, which runs nothing"
@@ -124,7 +132,8 @@ impl ExecuteError {
             | Self::Path(_)
             | Self::Blob(_)
             | Self::NoResult(_)
-            | Self::NotALayer(_) => None,
+            | Self::NotALayer(_)
+            | Self::NotABlob(_) => None,
         }
     }
 
@@ -264,14 +273,20 @@ pub(crate) fn write<W: Write + Send>(
     })
 }
 
-/// What `action` gives.
-pub(crate) fn product(action: &Action, context: &Context<'_>) -> Result<Product, ExecuteError> {
+/// Whether this program on this machine can carry out `action`.
+fn check(action: &Action) -> Result<(), ExecuteError> {
     if action.format != ACTION_FORMAT {
         return Err(ExecuteError::Format(action.format));
     }
     if action.executes() && action.platform != HOST {
         return Err(ExecuteError::ForeignPlatform(action.platform));
     }
+    Ok(())
+}
+
+/// What `action` gives.
+pub(crate) fn product(action: &Action, context: &Context<'_>) -> Result<Product, ExecuteError> {
+    check(action)?;
     let Context { open, spool, .. } = *context;
     Ok(Product::Entries(match &action.kind {
         Kind::PackDebs(pack) => {
@@ -361,9 +376,11 @@ pub(crate) fn product(action: &Action, context: &Context<'_>) -> Result<Product,
         Kind::Run(run) => run::entries(run, context)?,
         Kind::Configure(configure) => configure::entries(configure, context)?,
         Kind::BuildWheel(build) => return Ok(Product::Blob(build_wheel::build(build, context)?)),
-        Kind::Bytecode(_) | Kind::PackBytecode(_) => {
-            return Err(ExecuteError::Format(action.format));
+        Kind::Bytecode(bytecode) => {
+            let archive = bytecode::compile(&[bytecode], context)?.pop();
+            return Ok(Product::Blob(archive.unwrap_or_default()));
         }
+        Kind::PackBytecode(pack) => bytecode::pack(pack, context)?,
     }))
 }
 
@@ -372,10 +389,15 @@ pub(crate) fn compile(
     actions: &[&Action],
     context: &Context<'_>,
 ) -> Result<Vec<Product>, ExecuteError> {
-    actions
-        .iter()
-        .map(|action| product(action, context))
-        .collect()
+    let mut batch = Vec::with_capacity(actions.len());
+    for action in actions {
+        check(action)?;
+        if let Kind::Bytecode(bytecode) = &action.kind {
+            batch.push(bytecode);
+        }
+    }
+    let archives = bytecode::compile(&batch, context)?;
+    Ok(archives.into_iter().map(Product::Blob).collect())
 }
 
 pub(crate) fn read(archive: &Archive, open: &OpenInput<'_>) -> Result<Bytes, ExecuteError> {
@@ -414,12 +436,12 @@ fn winners(
 }
 
 /// An absolute path of an image as a path in a layer.
-fn relative(path: &str) -> Result<EntryPath, EntryPathError> {
+pub(crate) fn relative(path: &str) -> Result<EntryPath, EntryPathError> {
     EntryPath::new(path.strip_prefix('/').unwrap_or(path))
 }
 
 /// Who owns directories that no package lists: the family's user in the Python tree, else root.
-fn parents(placement: &Placement) -> Result<ParentPolicy, EntryPathError> {
+pub(crate) fn parents(placement: &Placement) -> Result<ParentPolicy, EntryPathError> {
     let Placement { uid, gid, .. } = *placement;
     let directory = DirectoryMetadata {
         mode: DIRECTORY_MODE,
@@ -441,7 +463,7 @@ const DIRECTORY_MODE: u32 = 0o775;
 const FILE_MODE: u32 = 0o664;
 const EXECUTABLE_MODE: u32 = 0o775;
 
-fn wheel_placement(placement: &Placement) -> Result<wheel::Placement, EntryPathError> {
+pub(crate) fn wheel_placement(placement: &Placement) -> Result<wheel::Placement, EntryPathError> {
     Ok(wheel::Placement {
         prefix: relative(&placement.prefix)?,
         python: (placement.python.major, placement.python.minor),

@@ -25,6 +25,7 @@
 
 mod assemble;
 mod build;
+mod bytecode;
 mod configure;
 mod error;
 mod event;
@@ -39,6 +40,7 @@ mod wheel;
 
 pub use assemble::result;
 pub use build::{Built, BuiltImage, BuiltLayer, Done, Options, Timings, build, steps};
+pub use bytecode::BytecodeError;
 pub use configure::{ConfigureError, KeyStoreError};
 pub use error::BuildError;
 pub use event::Event;

@@ -5,12 +5,16 @@
 //! the order of these names; their modes are 0644. Owner and mode in an image are decided when
 //! the archive becomes entries, which copies compressed bytes only.
 
-use std::io::Write;
+use std::{
+    io::{BufWriter, IntoInnerError},
+    path::Path,
+};
 
 use bytes::Bytes;
 use kiln_layer::{Entry, EntryKind, EntryPathError, REPRODUCIBLE_MTIME};
 
 use crate::{
+    spool::Spool,
     wheel::Placement,
     zip::{self, NewMember, WriteError, ZipError},
 };
@@ -39,7 +43,7 @@ pub enum ArchiveError {
 }
 
 /// Where Python looks for the compiled form of `source`, a path that ends in `.py` (PEP 3147;
-/// CPython, `cache_from_source` in `Lib/importlib/_bootstrap_external.py`).
+/// `cache_from_source` in `Lib/importlib/_bootstrap_external.py` of Python).
 pub fn module_path(source: &str, python: (u8, u8)) -> Option<String> {
     let (directory, file) = source
         .rsplit_once('/')
@@ -58,24 +62,27 @@ pub fn module_path(source: &str, python: (u8, u8)) -> Option<String> {
 
 const CACHE: &str = "__pycache__";
 
-/// Writes an archive of `modules`, in any order.
-pub fn write_archive(modules: &[ModuleFile], out: impl Write) -> Result<(), WriteError> {
-    let mut sorted: Vec<_> = modules.iter().collect();
-    sorted.sort_unstable();
-    let members = sorted.into_iter().map(|module| NewMember {
+/// The archive of `modules`, which come in any order. A large one is a map of an unnamed file in
+/// the directory `spool`.
+pub fn archive(mut modules: Vec<ModuleFile>, spool: &Path) -> Result<Bytes, WriteError> {
+    modules.sort_unstable();
+    let members = modules.iter().map(|module| NewMember {
         name: &module.path,
         mode: 0o644,
         content: &module.content,
     });
-    zip::write(members, out)
+    let mut out = BufWriter::new(Spool::new(spool));
+    zip::write(members, &mut out)?;
+    let out = out.into_inner().map_err(IntoInnerError::into_error)?;
+    Ok(out.into_bytes()?)
 }
 
 /// The entries of the modules in `archive`, without their directories.
 pub fn entries(archive: &Bytes, placement: &Placement) -> Result<Vec<Entry>, ArchiveError> {
     let entry = |member: zip::Member| {
         let mut components = member.name.rsplit('/');
-        let is_module = components.next().is_some_and(|file| file.ends_with(".pyc"))
-            && components.next() == Some(CACHE);
+        let stem = components.next().and_then(|file| file.strip_suffix(".pyc"));
+        let is_module = stem.is_some() && components.next() == Some(CACHE);
         if !is_module {
             return Err(ArchiveError::NotAModule(member.name));
         }
@@ -119,9 +126,7 @@ mod tests {
     }
 
     fn archive(modules: &[ModuleFile]) -> Bytes {
-        let mut out = Vec::new();
-        write_archive(modules, &mut out).unwrap();
-        out.into()
+        super::archive(modules.to_vec(), &std::env::temp_dir()).unwrap()
     }
 
     /// Expected values from `importlib.util.cache_from_source` of Python 3.11.

@@ -7,14 +7,14 @@
 //!   the `marshal` format.
 //! - **canonical**: [`canonical()`] of a module file. Compiling a source twice with one Python
 //!   gives files that load alike but whose bytes differ; their canonical forms are equal.
-//! - **archive**: the module files of one wheel ([`archive`]).
+//! - **archive**: the module files of one wheel ([`archive()`]).
 //!
 //! # What the compiler leaves to chance
 //!
 //! Found by compiling the standard library of each Python in other orders, processes and hash
 //! seeds:
 //!
-//! - An object is *marked* in `marshal` if a later place could refer to it. CPython marks what has
+//! - An object is *marked* in `marshal` if a later place could refer to it. Python marks what has
 //!   more than one owner at that moment, and owners are also caches of the process: so marks
 //!   depend on what was compiled before. Here an object is marked if something does refer to it.
 //! - Which equal objects are one depends on tables of the process: Python 3.13 finds the qualified
@@ -32,7 +32,7 @@
 //!
 //! - Canonical files load as what they were made from: the same values, of the same types, and
 //!   the same object where it was the same object. Which other equal constants are one object is
-//!   a matter of memory, as CPython treats it, and the order in a `frozenset` is no part of its
+//!   a matter of memory for Python, too, and the order in a `frozenset` is no part of its
 //!   value.
 //! - The canonical form of a canonical file is itself.
 //! - Module files are foreign input: memory and time are bounded by their length.
@@ -42,7 +42,7 @@ mod marshal;
 mod read;
 mod write;
 
-pub use archive::{ArchiveError, ModuleFile, entries, module_path, write_archive};
+pub use archive::{ArchiveError, ModuleFile, archive, entries, module_path};
 pub use marshal::{Fault, canonical_marshal};
 
 use self::marshal::CodeLayout;

@@ -1,0 +1,333 @@
+//! With the Python of the host in place of the sandbox: what `compile.py` does is the same there.
+
+use std::{collections::BTreeMap, fs, process::Command as Process};
+
+use kiln_layer::REPRODUCIBLE_MTIME;
+use kiln_package::zip::{self, NewMember};
+use kiln_plan::Archive;
+use kiln_recipe::PythonVersion;
+use tempfile::TempDir;
+
+use super::*;
+
+/// Major and minor version of the host's Python.
+fn host_python() -> PythonVersion {
+    let script = "import sys; print(sys.version_info[0], sys.version_info[1])";
+    let output = Process::new("python3")
+        .args(["-c", script])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (major, minor) = text.trim().split_once(' ').unwrap();
+    PythonVersion {
+        major: major.parse().unwrap(),
+        minor: minor.parse().unwrap(),
+    }
+}
+
+fn placement() -> Placement {
+    Placement {
+        prefix: "/opt/app-root".into(),
+        python: host_python(),
+        uid: 1001,
+        gid: 0,
+    }
+}
+
+/// A wheel of these files.
+fn wheel_of(name: &str, files: &[(&str, &str)]) -> Bytes {
+    let info = format!("{name}-1.dist-info");
+    let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1\n");
+    let (metadata_path, wheel_path) = (format!("{info}/METADATA"), format!("{info}/WHEEL"));
+    let mut files = files.to_vec();
+    files.push((&metadata_path, &metadata));
+    files.push((&wheel_path, "Wheel-Version: 1.0\nTag: py3-none-any\n"));
+    let record: String = files
+        .iter()
+        .map(|(path, _)| format!("{path},,\n"))
+        .chain([format!("{info}/RECORD,,\n")])
+        .collect();
+    let record_path = format!("{info}/RECORD");
+    files.push((&record_path, &record));
+    let members = files.iter().map(|(name, content)| NewMember {
+        name,
+        mode: 0o644,
+        content: content.as_bytes(),
+    });
+    let mut wheel = Vec::new();
+    zip::write(members, &mut wheel).unwrap();
+    wheel.into()
+}
+
+struct Bench {
+    directory: TempDir,
+    wheels: BTreeMap<Digest, Bytes>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            directory: TempDir::new().unwrap(),
+            wheels: BTreeMap::new(),
+        }
+    }
+
+    fn action(&mut self, name: &str, files: &[(&str, &str)]) -> Bytecode {
+        let wheel = wheel_of(name, files);
+        let sha256 = Digest::of(&wheel);
+        self.wheels.insert(sha256, wheel);
+        Bytecode {
+            runtime: Digest::of(b"runtime"),
+            executable: "python3".into(),
+            placement: placement(),
+            wheel: Archive {
+                file: format!("{name}-1-py3-none-any.whl"),
+                sha256,
+            },
+        }
+    }
+
+    /// What [`compile`] does, without a sandbox.
+    fn compile(&self, batch: &[&Bytecode], workers: usize) -> Vec<Bytes> {
+        let work = TempDir::new_in(self.directory.path()).unwrap();
+        let open = |digest: &Digest| Ok(self.wheels[digest].clone());
+        let context = Context::packing(&open, work.path());
+        let sources_path = work.path().join("sources");
+        let file = fs::File::create(&sources_path).unwrap();
+        let sources = write_sources(batch, &context, file).unwrap();
+        let (script, out) = (work.path().join("compile.py"), work.path().join("out"));
+        fs::write(&script, SCRIPT).unwrap();
+        fs::create_dir(&out).unwrap();
+        let status = Process::new("python3")
+            .args(OPTIONS)
+            .args([&script, &sources_path, &out])
+            .arg(workers.to_string())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let written: Vec<_> = (0..workers)
+            .map(|worker| {
+                let written = fs::read(out.join(worker.to_string())).unwrap();
+                Entry {
+                    path: EntryPath::new(format!("out/{worker}")).unwrap(),
+                    kind: EntryKind::File(Payload::Plain(written.into())),
+                    mode: 0o644,
+                    uid: 0,
+                    gid: 0,
+                    mtime: REPRODUCIBLE_MTIME,
+                    capability: None,
+                }
+            })
+            .collect();
+        archives(batch, &sources, &written, work.path()).unwrap()
+    }
+}
+
+fn names(archive: &Bytes) -> Vec<String> {
+    let members = zip::files(archive).unwrap();
+    members.into_iter().map(|member| member.name).collect()
+}
+
+fn module(archive: &Bytes, stem: &str) -> Bytes {
+    let mut members = zip::files(archive).unwrap().into_iter();
+    let member = members.find(|member| member.name.contains(&format!("/{stem}.")));
+    member.unwrap().read(1 << 20).unwrap()
+}
+
+/// Sources whose marshalled form depends on what the process compiled before: texts that are
+/// interned by another module, single characters, sets, names of classes.
+const FIRST: &str = r#"
+import sys
+names = {"b.c", "a b", None, 7, "first", ".", "é"}
+def f(x):
+    return x in {"b.c", "a b", None, 7, "first"} or x in {"first", None, "a b", 7, "b.c"}
+class A:
+    class B: "A.B"
+text = "A.B", ".", "é"
+"#;
+const SECOND: &str = r#"
+é = 1
+class A:
+    class B: pass
+    class C: "a b"
+def f(x, y=("b.c", ".", (1.5, -0.0, 2j, b"\x00"))):
+    return lambda: (x, y, "A.B", "A.C", "first", ...)
+"#;
+
+#[test]
+fn a_wheel_alone_gives_the_bytes_that_it_gives_in_a_batch() {
+    let mut bench = Bench::new();
+    let first = bench.action("first", &[("first.py", FIRST), ("pkg/second.py", SECOND)]);
+    let second = bench.action("second", &[("second.py", SECOND), ("pkg/first.py", FIRST)]);
+    let third = bench.action("third", &[("a.py", SECOND), ("z.py", FIRST)]);
+    let together = bench.compile(&[&third, &first, &second], 1);
+    let side_by_side = bench.compile(&[&second, &third, &first], 3);
+    for (position, other, action) in [(0, 1, &third), (1, 2, &first), (2, 0, &second)] {
+        let alone = bench.compile(&[action], 1).remove(0);
+        assert_eq!(names(&alone).len(), 2);
+        assert_eq!(alone, together[position]);
+        assert_eq!(alone, side_by_side[other]);
+    }
+}
+
+#[test]
+fn all_that_pip_compiles_is_compiled_and_nothing_else() {
+    let mut bench = Bench::new();
+    let files = [
+        ("module.py", "x = 1"),
+        ("pkg/__init__.py", ""),
+        ("pkg/stub.pyi", "x: int"),
+        ("pkg/data.txt", "x = 1"),
+        ("pkg/broken.py", "print 'for another Python'"),
+        ("pkg/null.py", "x = '\0'"),
+        ("pkg/encoding.py", "# coding: no-such-encoding\n"),
+        ("pkg/latin.py", "# coding: latin-1\nx = '\u{e9}'\n"),
+        ("all-1.data/scripts/tool.py", "#!python\nx = 1"),
+        ("all-1.data/data/share/example.py", "x = 1"),
+    ];
+    let action = bench.action("all", &files);
+    let archive = bench.compile(&[&action], 2).remove(0);
+    let PythonVersion { major, minor } = host_python();
+    let site = format!("lib/python{major}.{minor}/site-packages");
+    let expected = [
+        ("bin", "tool"),
+        (&site, "module"),
+        (&format!("{site}/pkg"), "__init__"),
+        (&format!("{site}/pkg"), "latin"),
+        ("share", "example"),
+    ]
+    .map(|(directory, stem)| format!("{directory}/__pycache__/{stem}.cpython-{major}{minor}.pyc"));
+    let mut expected = expected.to_vec();
+    expected.sort();
+    assert_eq!(names(&archive), expected);
+}
+
+#[test]
+fn a_wheel_without_modules_gives_an_empty_archive() {
+    let mut bench = Bench::new();
+    let action = bench.action("empty", &[("data.txt", "")]);
+    // There is nothing to run, and no sandbox is asked for.
+    let open = |digest: &Digest| Ok(bench.wheels[digest].clone());
+    let context = Context::packing(&open, bench.directory.path());
+    let archives = compile(&[&action], &context).unwrap();
+    assert_eq!(names(&archives[0]), [""; 0]);
+}
+
+/// Python itself is the judge: it loads our file as it stands, from the path that it looks at,
+/// with the source's path in the image; and loads what its own `py_compile` gives.
+#[test]
+fn python_loads_what_its_own_compiler_would_have_written() {
+    let mut bench = Bench::new();
+    let action = bench.action("judged", &[("first.py", FIRST), ("second.py", SECOND)]);
+    let archive = bench.compile(&[&action], 1).remove(0);
+    let site = bench.directory.path().join("site");
+    fs::create_dir_all(site.join("__pycache__")).unwrap();
+    for (stem, source) in [("first", FIRST), ("second", SECOND)] {
+        fs::write(site.join(format!("{stem}.py")), source).unwrap();
+        let PythonVersion { major, minor } = host_python();
+        let path = format!("__pycache__/{stem}.cpython-{major}{minor}.pyc");
+        fs::write(site.join(path), module(&archive, stem)).unwrap();
+    }
+    let script = r#"
+import importlib.util, marshal, py_compile, sys, types
+def same(a, b):
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, types.CodeType):
+        plain = ("argcount", "code", "name", "names", "varnames", "flags", "filename", "stacksize",
+                 "freevars", "cellvars", "firstlineno", "linetable", "exceptiontable", "qualname")
+        return all(getattr(a, "co_" + n, None) == getattr(b, "co_" + n, None) for n in plain) \
+            and same(a.co_consts, b.co_consts)
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return repr(a) == repr(b) or (isinstance(a, frozenset) and a == b)
+sys.path.insert(0, sys.argv[1])
+for name in ("first", "second"):
+    source = f"{sys.argv[1]}/{name}.py"
+    cache = importlib.util.cache_from_source(source)
+    ours = open(cache, "rb").read()
+    in_image = "/opt/app-root/lib/python%d.%d/site-packages/%s.py" % (*sys.version_info[:2], name)
+    reference = py_compile.compile(source, cfile=source + "c", dfile=in_image, doraise=True,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    theirs = open(reference, "rb").read()
+    assert ours[:16] == theirs[:16], name
+    assert same(marshal.loads(ours[16:]), marshal.loads(theirs[16:])), name
+    module = __import__(name)
+    assert module.f.__code__.co_filename == source  # fixed on loading, as for any .pyc
+    assert marshal.loads(ours[16:]).co_filename == in_image
+import first, second
+assert first.names == {"b.c", "a b", None, 7, "first", ".", "é"}
+assert first.f(None) and first.A.B.__doc__ == first.text[0] == "A.B"
+assert second.f(1)()[1] == ("b.c", ".", (1.5, -0.0, 2j, b"\x00"))
+"#;
+    let output = Process::new("python3")
+        .args(["-B", "-c", script])
+        .arg(&site)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn of_modules_that_two_wheels_ship_the_winner_s_is_packed() {
+    let mut bench = Bench::new();
+    let first = bench.action("first", &[("pkg/__init__.py", "x = 1"), ("pkg/a.py", "")]);
+    let second = bench.action("second", &[("pkg/__init__.py", "x = 2"), ("pkg/b.py", "")]);
+    let archives = bench.compile(&[&first, &second], 1);
+    let keys = [
+        Digest::of(b"key of the first"),
+        Digest::of(b"key of the second"),
+    ];
+    let paths = [0, 1].map(|index: usize| {
+        let path = bench.directory.path().join(index.to_string());
+        fs::write(&path, &archives[index]).unwrap();
+        path
+    });
+    let open = |_: &Digest| Err(io::Error::other("no archive is needed"));
+    let result = |key: &Digest| {
+        let index = keys.iter().position(|other| other == key).unwrap();
+        Ok(Found::Blob(paths[index].clone()))
+    };
+    let context = Context {
+        result: &result,
+        ..Context::packing(&open, bench.directory.path())
+    };
+    let PythonVersion { major, minor } = host_python();
+    let package = format!("opt/app-root/lib/python{major}.{minor}/site-packages/pkg");
+    let mut action = PackBytecode {
+        placement: placement(),
+        parts: keys.to_vec(),
+        winners: BTreeMap::new(),
+    };
+    assert!(matches!(
+        pack(&action, &context),
+        Err(ExecuteError::Merge(_))
+    ));
+
+    action.winners = BTreeMap::from([(format!("/{package}/__init__.py"), keys[1])]);
+    let entries = pack(&action, &context).unwrap();
+    let path = format!("{package}/__pycache__/__init__.cpython-{major}{minor}.pyc");
+    let init = entries
+        .iter()
+        .find(|entry| entry.path.as_bytes() == path.as_bytes());
+    let EntryKind::File(payload) = &init.unwrap().kind else {
+        panic!("a module is a file");
+    };
+    let packed = content(&path, payload.clone()).unwrap();
+    assert_eq!(packed, module(&archives[1], "__init__"));
+    let files = entries
+        .iter()
+        .filter(|entry| !matches!(entry.kind, EntryKind::Directory));
+    assert_eq!(files.count(), 3);
+    let owned = |entry: &&Entry| entry.path.as_bytes().starts_with(b"opt/app-root");
+    assert!(
+        entries
+            .iter()
+            .filter(owned)
+            .all(|entry| (entry.uid, entry.gid) == (1001, 0))
+    );
+}
