@@ -15,12 +15,12 @@ class Failed(AssertionError):
     """mmdebstrap did not make it."""
 
 
-def bootstrap(archives, place, usr_merge, hooks=()):
+def bootstrap(archives, place, usr_merge, hooks=(), form="tar"):
     """Makes a system of Debian archives: (path, file name, package name, version) each.
 
     `usr_merge` are the top-level links into `/usr` that must be there before anything is
     unpacked. `hooks` are shell commands that run at the end with the root as `$1`. Gives the path
-    of an uncompressed tar file with the tree.
+    of a tar file with the tree, compressed if `form` says so.
     """
     repository = pathlib.Path(place) / "repository"
     repository.mkdir(parents=True)
@@ -31,12 +31,13 @@ def bootstrap(archives, place, usr_merge, hooks=()):
         run(scan, cwd=repository, stdout=index)
     links = " ".join(usr_merge)
     merge = f'cd "$1"; for it in {links}; do mkdir -p "usr/$it"; ln -s "usr/$it" "$it"; done'
-    target = pathlib.Path(place) / "tree.tar"
+    target = pathlib.Path(place) / f"tree.{form}"
     command = [
         "mmdebstrap",
         # Both give the same tree; a plain user needs subordinate ids.
         "--mode=root" if os.geteuid() == 0 else "--mode=unshare",
         "--variant=essential",
+        # The file's name says whether it is compressed.
         "--format=tar",
         # Engines fill /dev.
         "--skip=output/dev",
