@@ -303,6 +303,90 @@ mod tests {
         Args::command().debug_assert();
     }
 
+    /// What `kiln help COMMAND` says, without the options of all commands.
+    fn help(command: &str) -> String {
+        use clap::CommandFactory as _;
+        let mut args = Args::command().term_width(100);
+        args.build();
+        let command = args.find_subcommand_mut(command).unwrap();
+        let own = command.clone().mut_args(|arg| {
+            let hidden = arg.is_global_set();
+            arg.hide(hidden)
+        });
+        own.clone().render_help().to_string()
+    }
+
+    #[test]
+    fn run_explains_itself() {
+        insta::assert_snapshot!(help("run"), @r"
+        Start an image of the store, without an engine
+
+        Usage: kiln run [OPTIONS] <IMAGE> [-- <COMMAND>...]
+
+        Arguments:
+          <IMAGE>       The image: a full name or any unambiguous part of one
+          [COMMAND]...  What to run instead of the image's own command
+
+        Options:
+              --platform <OS/ARCH>           The platform, where the image is built for several [default:
+                                             this machine's]
+          -u, --user <UID[:GID]>             The user to run as, by number; the group is 0 unless given
+                                             [default: the image's]
+          -e, --env <NAME[=VALUE]>           Set a variable, or take it from here; may be given several
+                                             times
+              --volume <SOURCE:TARGET[:ro]>  Show a directory or file of this machine inside; may be given
+                                             several times
+          -w, --workdir <DIR>                The working directory [default: the image's]
+              --read-only                    Let nothing be written but volumes and directories for
+                                             temporary files
+              --port <PORT>                  The port of 127.0.0.1 on which the image's server listens
+                                             [default: the image's own, or the next one that is free]
+          -h, --help                         Print help (see more with '--help')
+        ");
+    }
+
+    #[test]
+    fn shell_explains_itself() {
+        insta::assert_snapshot!(help("shell"), @r"
+        Open a shell in an image of the store
+
+        Usage: kiln shell [OPTIONS] <IMAGE>
+
+        Arguments:
+          <IMAGE>  The image: a full name or any unambiguous part of one
+
+        Options:
+              --platform <OS/ARCH>           The platform, where the image is built for several [default:
+                                             this machine's]
+          -u, --user <UID[:GID]>             The user to run as, by number; the group is 0 unless given
+                                             [default: the image's]
+          -e, --env <NAME[=VALUE]>           Set a variable, or take it from here; may be given several
+                                             times
+              --volume <SOURCE:TARGET[:ro]>  Show a directory or file of this machine inside; may be given
+                                             several times
+          -w, --workdir <DIR>                The working directory [default: the image's]
+              --read-only                    Let nothing be written but volumes and directories for
+                                             temporary files
+          -h, --help                         Print help (see more with '--help')
+        ");
+    }
+
+    #[test]
+    fn debug_explains_itself() {
+        insta::assert_snapshot!(help("debug"), @r"
+        Open a shell in what an action that failed has left
+
+        Usage: kiln debug [OPTIONS] [ACTION]
+
+        Arguments:
+          [ACTION]  The action: the first digits of its key, or a part of its title; all are listed without
+
+        Options:
+              --discard  Remove what it has left
+          -h, --help     Print help (see more with '--help')
+        ");
+    }
+
     #[test]
     fn times_are_days_or_instants() {
         for good in [

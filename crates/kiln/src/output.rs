@@ -74,16 +74,24 @@ impl Output {
             return;
         }
         let mut err = std::io::stderr().lock();
-        for detail in &failure.details {
-            let _ = writeln!(err, "{}", detail.trim_end());
-        }
-        let _ = writeln!(err, "{} {}", self.paint("31;1", "error:"), failure.message);
+        let _ = err.write_all(self.failure_text(failure).as_bytes());
+    }
+
+    fn failure_text(&self, failure: &Failure) -> String {
+        let details = failure.details.iter().map(|detail| detail.trim_end());
+        let mut lines: Vec<_> = details.map(str::to_owned).collect();
+        lines.push(format!(
+            "{} {}",
+            self.paint("31;1", "error:"),
+            failure.message
+        ));
         for cause in &failure.causes {
-            let _ = writeln!(err, "  caused by: {}", cause.replace('\n', "\n    "));
+            lines.push(format!("  caused by: {}", cause.replace('\n', "\n    ")));
         }
         if let Some(hint) = &failure.hint {
-            let _ = writeln!(err, "{} {hint}", self.paint("36;1", "hint:"));
+            lines.push(format!("{} {hint}", self.paint("36;1", "hint:")));
         }
+        lines.join("\n") + "\n"
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
@@ -119,7 +127,86 @@ pub(crate) fn count(number: usize, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kiln_build::{BuildError, ExecuteError};
+    use kiln_digest::Digest;
+    use kiln_sandbox::{ExitStatus, SandboxError};
+
     use super::*;
+
+    fn plain() -> Output {
+        Output {
+            format: Format::Text,
+            verbosity: 0,
+            color: false,
+        }
+    }
+
+    fn step(error: SandboxError) -> Failure {
+        Failure::from(BuildError::Step {
+            title: "debian-12: configure 122 OS packages".to_owned(),
+            key: Digest::of(b"action"),
+            source: Box::new(ExecuteError::Sandbox(error)),
+        })
+    }
+
+    fn command_failed(state: Option<&str>) -> SandboxError {
+        SandboxError::CommandFailed {
+            argv: ["/usr/bin/dpkg", "--configure", "-a"]
+                .map(Into::into)
+                .into(),
+            status: ExitStatus::Exited(1),
+            tail: ["Setting up wrong (1.0) ...", "wrong: cannot do it"]
+                .map(Into::into)
+                .into(),
+            state: state.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn a_failed_command_shows_what_it_printed_and_how_to_look_at_it() {
+        let failure = step(command_failed(Some("/store/rootfs/scratch/state")));
+        assert_eq!(failure.code, crate::exit::SANDBOX);
+        insta::assert_snapshot!(plain().failure_text(&failure), @r"
+        Setting up wrong (1.0) ...
+        wrong: cannot do it
+        error: building `debian-12: configure 122 OS packages`
+          caused by: `/usr/bin/dpkg --configure -a` exited with status 1
+        hint: `kiln debug bd938c688f49` opens a shell where it failed
+        ");
+    }
+
+    #[test]
+    fn there_is_no_shell_where_nothing_was_kept() {
+        insta::assert_snapshot!(plain().failure_text(&step(command_failed(None))), @r"
+        Setting up wrong (1.0) ...
+        wrong: cannot do it
+        error: building `debian-12: configure 122 OS packages`
+          caused by: `/usr/bin/dpkg --configure -a` exited with status 1
+        ");
+    }
+
+    #[test]
+    fn a_machine_without_user_namespaces_is_told_what_to_enable() {
+        let failure = step(SandboxError::NoUserNamespaces {
+            reason: "user.max_user_namespaces is 0".to_owned(),
+            hint: "as root, `sysctl -w user.max_user_namespaces=15000`".to_owned(),
+        });
+        assert_eq!(failure.code, crate::exit::SANDBOX);
+        insta::assert_snapshot!(plain().failure_text(&failure), @r"
+        error: building `debian-12: configure 122 OS packages`
+          caused by: this machine does not allow user namespaces: user.max_user_namespaces is 0
+        hint: as root, `sysctl -w user.max_user_namespaces=15000`
+        ");
+    }
+
+    #[test]
+    fn a_full_disk_is_no_fault_of_the_sandbox() {
+        let failure = step(SandboxError::Io {
+            what: "writing `layer`".to_owned(),
+            source: std::io::ErrorKind::StorageFull.into(),
+        });
+        assert_eq!(failure.code, crate::exit::STORAGE);
+    }
 
     #[test]
     fn bytes_are_shown_in_decimal_units() {
