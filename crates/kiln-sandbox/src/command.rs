@@ -193,6 +193,8 @@ fn become_command(
         }
         // Now, as a filter wants privileges that other users do not have.
         if let Some(listener) = filter.install()? {
+            // Init fetches it. Commands cannot look in, as they have fewer capabilities.
+            sys::set_dumpable(true)?;
             tell(told, LISTENER, listener.as_raw_fd())?;
             let mut heard = told;
             heard.read_exact(&mut [0])?;

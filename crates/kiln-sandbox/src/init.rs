@@ -91,7 +91,7 @@ fn work(setup: &Setup<'_>) -> Result<End, Failure> {
     if is_abandoned(setup.worker) {
         sys::exit(1);
     }
-    sys::set_undumpable().map_err(Failure::setup("hide from the commands"))?;
+    sys::set_dumpable(false).map_err(Failure::setup("hide from the commands"))?;
     namespaces::enter_mounts()?;
     rustix::process::umask(rustix::fs::Mode::empty());
     let open = || -> io::Result<(OwnedFd, OwnedFd)> {

@@ -236,9 +236,9 @@ pub(crate) fn drop_from_bounding_set(capability: u32) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) })
 }
 
-/// Other processes of this user may not look into this one.
+/// Whether processes with the same user and as many capabilities may look into this one.
 #[expect(unsafe_code, reason = "system call")]
-pub(crate) fn set_undumpable() -> io::Result<()> {
+pub(crate) fn set_dumpable(dumpable: bool) -> io::Result<()> {
     // SAFETY: plain system call.
-    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, i32::from(dumpable), 0, 0, 0) })
 }

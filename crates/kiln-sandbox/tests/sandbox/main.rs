@@ -5,3 +5,4 @@
 mod attacks;
 mod changes;
 mod root;
+mod shown;
