@@ -40,6 +40,8 @@
 mod archive;
 mod marshal;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use archive::{ArchiveError, ModuleFile, archive, entries, module_path};
