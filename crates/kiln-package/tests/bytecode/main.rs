@@ -43,8 +43,11 @@ fn start(order: &str, hash_seed: &str) -> Child {
         .unwrap()
 }
 
-/// The names of modules with their files, and the version of the Python that compiled them.
-fn modules(output: &[u8]) -> ((u8, u8), Vec<(&Path, &[u8])>) {
+/// A source and its compiled form.
+type Module<'a> = (&'a Path, &'a [u8]);
+
+/// The modules, and the version of the Python that compiled them.
+fn modules(output: &[u8]) -> ((u8, u8), Vec<Module<'_>>) {
     let ([major, minor], mut rest) = output.split_first_chunk().unwrap();
     let mut modules = Vec::new();
     while let Some((lengths, after)) = rest.split_first_chunk::<8>() {
