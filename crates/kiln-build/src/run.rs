@@ -1,29 +1,24 @@
 //! `run`: a command of the family, and what it changes.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs::Permissions,
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use kiln_layer::{Contribution, Entry, ParentPolicy, merge};
-use kiln_plan::Run;
+use kiln_digest::Digest;
+use kiln_layer::{Contribution, Entry, ParentPolicy, REPRODUCIBLE_MTIME, merge};
+use kiln_plan::{MountedArtifact, Run};
 use kiln_sandbox::{Bind, Command, Job, Limits, Step};
+use tempfile::NamedTempFile;
 
 use crate::execute::{Context, ExecuteError};
 
 /// What the command of `run` changes in the layers below it.
 pub(crate) fn entries(run: &Run, context: &Context<'_>) -> Result<Vec<Entry>, ExecuteError> {
-    let binds = run
-        .artifacts
-        .iter()
-        .map(|artifact| {
-            let source = (context.path)(&artifact.sha256);
-            let source = source.map_err(|source| ExecuteError::Input {
-                what: artifact.to.clone(),
-                digest: artifact.sha256,
-                source,
-            })?;
-            let target = artifact.to.clone();
-            Ok(Bind { source, target })
-        })
-        .collect::<Result<_, ExecuteError>>()?;
+    let artifacts = artifacts(run, context)?;
     let variable = |text: &String| {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
         (name.to_owned(), value.to_owned())
@@ -40,7 +35,7 @@ pub(crate) fn entries(run: &Run, context: &Context<'_>) -> Result<Vec<Entry>, Ex
     let job = Job {
         layers: context.layers(&run.layers)?,
         compare: None,
-        binds,
+        binds: artifacts.iter().map(|(bind, _)| bind.clone()).collect(),
         steps: vec![Step::Run(command)],
         limits: Limits::default(),
         capture: Vec::new(),
@@ -54,4 +49,32 @@ pub(crate) fn entries(run: &Run, context: &Context<'_>) -> Result<Vec<Entry>, Ex
         &BTreeMap::new(),
         &ParentPolicy::default(),
     )?)
+}
+
+/// A copy of each artifact, which lives as long as what is returned with it. Whose the file on this
+/// machine is, who may read it and when it was written is none of the command's business, and
+/// would be seen through a mount of the file itself.
+fn artifacts(run: &Run, context: &Context<'_>) -> Result<Vec<(Bind, NamedTempFile)>, ExecuteError> {
+    let copy = |digest: &Digest| -> io::Result<NamedTempFile> {
+        let bytes = (context.open)(digest)?;
+        let mut copy = NamedTempFile::new_in(context.spool)?;
+        copy.write_all(&bytes)?;
+        let file = copy.as_file();
+        file.set_permissions(Permissions::from_mode(0o444))?;
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(REPRODUCIBLE_MTIME.unsigned_abs()))?;
+        Ok(copy)
+    };
+    let bind = |artifact: &MountedArtifact| {
+        let copy = copy(&artifact.sha256).map_err(|source| ExecuteError::Input {
+            what: artifact.to.clone(),
+            digest: artifact.sha256,
+            source,
+        })?;
+        let bind = Bind {
+            source: copy.path().to_owned(),
+            target: artifact.to.clone(),
+        };
+        Ok((bind, copy))
+    };
+    run.artifacts.iter().map(bind).collect()
 }
