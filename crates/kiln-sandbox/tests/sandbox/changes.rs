@@ -59,9 +59,7 @@ fn changes(store: &Store, choice: Choice, job: &Job) -> Vec<String> {
 fn kinds() -> impl Iterator<Item = Choice> {
     [IdChoice::Root, IdChoice::Subordinate, IdChoice::Single]
         .into_iter()
-        .flat_map(|ids| {
-            [TreeChoice::Overlay, TreeChoice::Copy].map(|tree| Choice { ids, tree })
-        })
+        .flat_map(|ids| [TreeChoice::Overlay, TreeChoice::Copy].map(|tree| Choice { ids, tree }))
 }
 
 fn assert_changes(store: &Store, job: &Job, expected: &[&str]) {
@@ -88,7 +86,13 @@ fn base(store: &Store) -> LayerBlob {
             file("srv/hard", "old\n", 0o644),
             entry("srv/shared", EntryKind::Directory, 0o2775, 0, 50),
             symlink("srv/link", "data/one"),
-            entry("srv/owned-link", EntryKind::Symlink("x".into()), 0o777, 5, 6),
+            entry(
+                "srv/owned-link",
+                EntryKind::Symlink("x".into()),
+                0o777,
+                5,
+                6,
+            ),
             directory("srv/gone"),
             file("srv/gone/a", "old\n", 0o644),
             file("srv/remade/a", "old\n", 0o644),
@@ -238,7 +242,10 @@ fn a_job_can_be_compared_with_other_layers() {
     let store = Store::new();
     let base = base(&store);
     let above = layer(store.path(), vec![file("etc/config", "new\n", 0o644)]);
-    let mut job = store.job(&[base.clone()], "echo new > /etc/config; echo more > /etc/more");
+    let mut job = store.job(
+        &[base.clone()],
+        "echo new > /etc/config; echo more > /etc/more",
+    );
     job.compare = Some(vec![store.programs.clone(), base, above]);
     assert_changes(&store, &job, &["etc/more 0644 0:0 file \"more\\n\""]);
 }
