@@ -89,7 +89,8 @@ class Mirror:
         for name, body in self.files.items():
             file = name.rpartition("/")[2]
             if name.startswith("/wheels/") and file.split("-")[0].replace("_", "-") == project:
-                about = {"filename": file, "url": name, "size": len(body), "core-metadata": True}
+                about = {"filename": file, "url": name, "size": len(body)}
+                about["core-metadata"] = file.endswith(".whl")
                 about["hashes"] = {"sha256": hashlib.sha256(body).hexdigest()}
                 files.append(about)
         if not files:
@@ -113,6 +114,15 @@ class Mirror:
         self.files[f"/wheels/{name}-{version}-py3-none-any.whl"] = wheel(
             name, version, members, requires, raw
         )
+
+    def sdist(self, name, version="1.0", files=()):
+        """Offers a source distribution: pairs of name and text. Its project has no wheel."""
+        root = f"{name}-{version}"
+        about = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n"
+        members = [
+            file(f"{root}/{path}", text.encode()) for path, text in [("PKG-INFO", about), *files]
+        ]
+        self.files[f"/wheels/{root}.tar.gz"] = packed([directory(root), *members])
 
     def deb(self, name, version="1.0", members=(), fields=()):
         """Offers a Debian package. It is listed by the next `publish`."""
