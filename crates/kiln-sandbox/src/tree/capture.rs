@@ -249,7 +249,8 @@ impl Walk<'_> {
                 EntryPath::new(&path[..]).map_err(|error| TreeError::Path {
                     cause: Cause::of(&error),
                 })?;
-                self.name(path, place, now_open.look(&name)?, before_open.look(&name)?)?;
+                let before = before_open.look(&name)?;
+                self.name(path, place, now_open.look(&name)?, before.as_ref())?;
             }
         }
         Ok(())
@@ -260,19 +261,19 @@ impl Walk<'_> {
         path: Vec<u8>,
         place: Place,
         now: Option<Node>,
-        before: Option<Node>,
+        before: Option<&Node>,
     ) -> Result<(), TreeError> {
-        let roots = |node: &Option<Node>| node.as_ref().map_or(&[][..], Node::roots).to_vec();
+        let roots = |node: Option<&Node>| node.map_or(&[][..], Node::roots).to_vec();
         let directory = Directory {
             path,
-            now: roots(&now),
-            before: roots(&before),
+            now: roots(now.as_ref()),
+            before: roots(before),
             group_of_new: now.as_ref().and_then(Node::group_of_new),
         };
         let path = &directory.path;
         let is_directory = !directory.now.is_empty();
         let was_directory = !directory.before.is_empty();
-        if place == Place::Inside && differ(self.forest, path, now.as_ref(), before.as_ref())? {
+        if place == Place::Inside && differ(self.forest, path, now.as_ref(), before)? {
             let is_made_to_mount = self.mount_points.contains(path) && before.is_none();
             if is_directory || !is_made_to_mount {
                 self.found.push((path.clone(), now));

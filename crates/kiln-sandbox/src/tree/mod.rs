@@ -33,7 +33,7 @@ pub(crate) use capture::{Capture, Tree, capture};
 pub(crate) use copy::{Snapshot, copy_layers};
 pub use error::{Cause, TreeError};
 pub(crate) use owners::{Owner, Owners, PartialOwner, SymlinkOwners, record, recorded};
-pub(crate) use remove::{clear_directory, remove_tree};
+pub(crate) use remove::remove_tree;
 pub(crate) use rootfs::{LayerTree, Rootfs};
 pub(crate) use spool::{Change, ChangeKind, Spool, entries};
 

@@ -50,7 +50,7 @@ pub(crate) fn remove_at(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
 ///
 /// Directories that are not empty are moved to the top and emptied there: so neither the stack
 /// nor the number of open files depends on how deep the tree is.
-pub(crate) fn clear_directory(directory: impl AsFd) -> io::Result<()> {
+pub(super) fn clear_directory(directory: impl AsFd) -> io::Result<()> {
     let top = directory.as_fd();
     let mut moved = 0_u64;
     loop {

@@ -341,7 +341,7 @@ impl Unpacker {
                 remove_at(self.here(), name)?;
                 Ok(make()?)
             }
-            made => Ok(made?),
+            result => Ok(result?),
         }
     }
 
