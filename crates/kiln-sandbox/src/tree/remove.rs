@@ -87,6 +87,9 @@ fn clear_one(top: BorrowedFd<'_>, name: &[u8], moved: &mut u64) -> io::Result<()
             match fs::renameat(&directory, name, top, &to) {
                 Ok(()) | Err(Errno::NOENT) => return Ok(()),
                 Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+                // overlayfs does not move directories of layers; these are only as deep as
+                // layers are.
+                Err(Errno::XDEV) => return remove_at(directory.as_fd(), name),
                 Err(error) => return Err(error.into()),
             }
         }
