@@ -124,7 +124,6 @@ impl ExecuteError {
             Self::Sandbox(error) => error.hint(),
             Self::Configure(error) => error.hint(),
             Self::Bytecode(error) => error.hint(),
-            Self::BuildWheel { source, .. } => source.hint(),
             Self::ForeignPlatform(platform) => Some(format!(
                 "build on a machine for {platform}, or `--pack-only`, which runs nothing"
             )),
@@ -132,6 +131,7 @@ impl ExecuteError {
             | Self::Path(_)
             | Self::Blob(_)
             | Self::NoResult(_)
+            | Self::BuildWheel { .. }
             | Self::NotALayer(_)
             | Self::NotABlob(_) => None,
         }

@@ -46,4 +46,4 @@ pub use error::BuildError;
 pub use event::Event;
 pub use execute::{Context, ExecuteError, Found, OpenInput, Summary, execute};
 pub use inputs::FamilyFiles;
-pub use wheel::BuildWheelError;
+pub use wheel::{BuildWheelError, DescribeError, describe, requires};

@@ -1,6 +1,9 @@
 //! The whole way: sets of every tree, then images, then the lock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use kiln_fetch::Fetcher;
 use kiln_lock::{
@@ -10,11 +13,12 @@ use kiln_recipe::{Family, ImageName};
 use rayon::prelude::*;
 
 use crate::{
-    Event, Events, Mode, Options, ResolveError,
+    Builder, Event, Events, Mode, Options, ResolveError,
     forest::{Forest, ImagePath, Tree},
     os,
     previous::Previous,
     python::SOURCE,
+    source::{Environments, Workshop},
     universe::{Solver, Universes},
 };
 
@@ -22,18 +26,36 @@ use crate::{
 struct Solved {
     debs: Vec<Vec<Deb>>,
     wheels: Vec<Vec<Wheel>>,
+    environments: Environments,
     indexes: Vec<DebIndex>,
 }
 
 /// Locks a family. What the previous lock says is kept wherever nothing that it depends on
 /// changed, and preferred elsewhere; see [`Options`] for the exceptions.
 ///
-/// `events` is called from several threads, and blocks none of them.
+/// `builder` is asked for what is built from source; it may use rayon's global pool, in which
+/// nothing here runs. `events` is called from several threads, and blocks none of them.
 pub fn resolve(
     family: &Family,
     previous: Option<&Lock>,
     fetcher: &Fetcher,
     options: &Options,
+    builder: &dyn Builder,
+    events: &(dyn Fn(Event) + Sync),
+) -> Result<Lock, ResolveError> {
+    let work = || resolve_here(family, previous, fetcher, options, builder, events);
+    match rayon::ThreadPoolBuilder::new().build() {
+        Ok(pool) => pool.install(work),
+        Err(_) => work(),
+    }
+}
+
+fn resolve_here(
+    family: &Family,
+    previous: Option<&Lock>,
+    fetcher: &Fetcher,
+    options: &Options,
+    builder: &dyn Builder,
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Lock, ResolveError> {
     let mode = match (options.upgrade, options.relock_gone) {
@@ -59,6 +81,11 @@ pub fn resolve(
             let old = previous.debs(&tree.nodes[0].id).unwrap_or_default();
             let same_target = previous.python(base) == Some(tree.base.python)
                 && os::target(tree.platform, tree.base, &old)? == target;
+            let workshop = Workshop {
+                builder,
+                os: &sets,
+                used: Mutex::default(),
+            };
             let universes = Universes {
                 tree,
                 target: &target,
@@ -66,13 +93,19 @@ pub fn resolve(
                 previous: &previous,
                 gone: &gone,
                 solver: &solver,
+                workshop: &workshop,
                 mode,
                 events,
             };
+            let wheels = universes.resolve()?;
+            let used = workshop.used.into_inner();
+            let used = used.unwrap_or_else(PoisonError::into_inner);
+            let (debs, indexes) = sets.indexes();
             Ok(Solved {
-                wheels: universes.resolve()?,
-                debs: sets.debs,
-                indexes: sets.indexes,
+                debs,
+                wheels,
+                environments: used,
+                indexes,
             })
         })
         .collect();
@@ -80,7 +113,7 @@ pub fn resolve(
     let trees: Result<Vec<Solved>, _> = results.into_iter().collect();
     let trees = trees.map_err(|error| solver.explain(error))?;
     let images = images(family, &forest, &trees, &previous, options);
-    let mut lock = assemble(family, &forest, &trees, solver.tool());
+    let mut lock = assemble(family, &forest, &trees, &previous, solver.tool());
     lock.images = images;
     lock.requests.clone_from(&requests);
     Ok(lock)
@@ -95,10 +128,14 @@ fn gone_wheels(
     let projects = wheels.iter().map(|wheel| wheel.name.clone()).collect();
     let mut gone = BTreeSet::new();
     for (wheel, page) in wheels.iter().zip(fetcher.project_pages(SOURCE, projects)) {
+        let (file, digest) = match &wheel.built_from {
+            Some(built) => (&built.file, built.sha256),
+            None => (&wheel.file, wheel.sha256),
+        };
         let listed = match page {
             Ok(page) => page
-                .file(&wheel.file)
-                .is_some_and(|file| file.sha256.is_none_or(|sha256| sha256 == wheel.sha256)),
+                .file(file)
+                .is_some_and(|file| file.sha256.is_none_or(|sha256| sha256 == digest)),
             Err(error) if error.is_gone() => false,
             Err(cause) => {
                 let project = wheel.name.clone();
@@ -119,7 +156,13 @@ fn gone_wheels(
 }
 
 /// Every set and package that an image needs, sorted; no images yet.
-fn assemble(family: &Family, forest: &Forest, solved: &[Solved], tool: Option<Tool>) -> Lock {
+fn assemble(
+    family: &Family,
+    forest: &Forest,
+    solved: &[Solved],
+    previous: &Previous,
+    tool: Option<Tool>,
+) -> Lock {
     let mut sets = BTreeMap::new();
     let mut debs: BTreeMap<PackageId, Deb> = BTreeMap::new();
     let mut wheels: BTreeMap<PackageId, Wheel> = BTreeMap::new();
@@ -137,6 +180,13 @@ fn assemble(family: &Family, forest: &Forest, solved: &[Solved], tool: Option<To
                 add_deb(&mut debs, deb);
             }
             for wheel in &solved.wheels[number] {
+                add_environment(
+                    &mut debs,
+                    &mut wheels,
+                    wheel,
+                    &solved.environments,
+                    previous,
+                );
                 wheels
                     .entry(wheel.id.clone())
                     .or_insert_with(|| wheel.clone());
@@ -162,6 +212,33 @@ fn assemble(family: &Family, forest: &Forest, solved: &[Solved], tool: Option<To
         sets: sets.into_values().collect(),
         debs: debs.into_values().collect(),
         wheels: wheels.into_values().collect(),
+    }
+}
+
+/// What a wheel is built with: of now, or of the previous lock when it was not built now.
+fn add_environment(
+    debs: &mut BTreeMap<PackageId, Deb>,
+    wheels: &mut BTreeMap<PackageId, Wheel>,
+    wheel: &Wheel,
+    environments: &Environments,
+    previous: &Previous,
+) {
+    let Some(built) = &wheel.built_from else {
+        return;
+    };
+    let Environments {
+        debs: new_debs,
+        wheels: new_wheels,
+    } = environments;
+    for id in &built.debs {
+        if let Some(deb) = new_debs.get(id).or_else(|| previous.deb(id)) {
+            add_deb(debs, deb);
+        }
+    }
+    for id in &built.requirements {
+        if let Some(wheel) = new_wheels.get(id).or_else(|| previous.wheel(id)) {
+            wheels.entry(id.clone()).or_insert_with(|| wheel.clone());
+        }
     }
 }
 

@@ -21,6 +21,10 @@
 //! what they were when it was locked, is kept. So a lock of an unchanged family needs no network
 //! and changes nothing.
 //!
+//! A project of a `[from-source]` table is chosen as a source distribution, built by a
+//! [`Builder`] in an environment that is locked with it, and solved again with what its wheel
+//! turned out to require, until no version is new. The lock names the wheel that was built.
+//!
 //! # Invariants
 //!
 //! - The lock is a function of the family, the previous lock, what the sources offer, and
@@ -28,6 +32,7 @@
 //! - The lock holds nothing that no image needs, and everything in it is sorted.
 //! - An image's date moves only when its closure or its configuration does.
 
+mod build;
 pub mod deb;
 mod error;
 mod forest;
@@ -35,6 +40,7 @@ mod joint;
 mod os;
 mod previous;
 pub mod python;
+mod source;
 mod universe;
 
 use std::path::PathBuf;
@@ -42,6 +48,7 @@ use std::path::PathBuf;
 use kiln_lock::PackageId;
 use kiln_recipe::Platform;
 
+pub use build::{Build, BuildFailure, Builder, BuiltWheel};
 pub use error::ResolveError;
 pub use joint::resolve;
 
@@ -94,6 +101,15 @@ pub enum Event {
         packages: usize,
         /// Whether they are others than before.
         moved: bool,
+    },
+    /// A wheel is built from source.
+    Building {
+        /// The project.
+        project: String,
+        /// The version.
+        version: String,
+        /// The base that it is built on.
+        base: String,
     },
     /// A locked package that its source no longer has.
     Gone {

@@ -1,12 +1,12 @@
 //! The Debian packages of the sets of one tree: each set is solved on top of those below it, so
 //! that images share them.
 
-use std::cell::OnceCell;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use kiln_fetch::Fetcher;
 use kiln_lock::{Deb, DebIndex};
-use kiln_recipe::{Base, Platform};
+use kiln_recipe::{Base, OsPackage, Platform};
 
 use crate::{
     Event, Events, Mode, ResolveError,
@@ -17,28 +17,29 @@ use crate::{
 };
 
 /// What the sets of a tree hold.
-pub(crate) struct OsSets {
+pub(crate) struct OsSets<'a> {
     /// For each node.
     pub(crate) debs: Vec<Vec<Deb>>,
-    /// The indexes of the base's archives.
-    pub(crate) indexes: Vec<DebIndex>,
+    /// The base's archives.
+    archives: Archives<'a>,
 }
 
-pub(crate) fn resolve(
-    tree: &Tree,
-    previous: &Previous,
-    fetcher: &Fetcher,
+pub(crate) fn resolve<'a>(
+    tree: &'a Tree<'a>,
+    previous: &Previous<'a>,
+    fetcher: &'a Fetcher,
     mode: Mode,
     now: Timestamp,
-    events: Events,
-) -> Result<OsSets, ResolveError> {
+    events: Events<'a>,
+) -> Result<OsSets<'a>, ResolveError> {
     let archives = Archives {
         tree,
         known: previous.indexes(),
         fetcher,
         now,
         events,
-        loaded: OnceCell::new(),
+        loaded: OnceLock::new(),
+        loading: Mutex::new(()),
     };
     let before = previous.debs_of(tree.platform, &tree.base.component.id.name);
     let prefer: &[Deb] = if mode == Mode::Upgrade { &[] } else { &before };
@@ -85,10 +86,46 @@ pub(crate) fn resolve(
         unmoved.push(below_unmoved && same);
         debs.push(chosen);
     }
-    Ok(OsSets {
-        debs,
-        indexes: archives.indexes(),
-    })
+    Ok(OsSets { debs, archives })
+}
+
+impl OsSets<'_> {
+    /// The packages that `wanted` adds to a base, for a build environment.
+    pub(crate) fn beyond(
+        &self,
+        base: &[Deb],
+        wanted: &[OsPackage],
+        prefer: &[Deb],
+    ) -> Result<Vec<Deb>, ResolveError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = deb::Request {
+            wanted,
+            installed: base,
+            prefer,
+            essential: false,
+        };
+        let solved = deb::solve(self.archives.index()?, &request);
+        solved.map_err(|cause| ResolveError::Os {
+            set: self.archives.tree.base.component.id.to_string(),
+            cause: Box::new(cause),
+        })
+    }
+
+    /// Whether the archives still have all these packages.
+    pub(crate) fn have<'d>(
+        &self,
+        mut debs: impl Iterator<Item = &'d Deb>,
+    ) -> Result<bool, ResolveError> {
+        let index = self.archives.index()?;
+        Ok(debs.all(|deb| matches!(index.locate(deb), deb::Located::Listed(_))))
+    }
+
+    /// The indexes of the archives.
+    pub(crate) fn indexes(self) -> (Vec<Vec<Deb>>, Vec<DebIndex>) {
+        (self.debs, self.archives.indexes())
+    }
 }
 
 /// The archives of a base, read when a set must be solved.
@@ -99,11 +136,17 @@ struct Archives<'a> {
     fetcher: &'a Fetcher,
     now: Timestamp,
     events: Events<'a>,
-    loaded: OnceCell<(Index, Vec<DebIndex>)>,
+    loaded: OnceLock<(Index, Vec<DebIndex>)>,
+    loading: Mutex<()>,
 }
 
 impl Archives<'_> {
     fn index(&self) -> Result<&Index, ResolveError> {
+        if let Some((index, _)) = self.loaded.get() {
+            return Ok(index);
+        }
+        let guard = self.loading.lock();
+        let _guard = guard.unwrap_or_else(PoisonError::into_inner);
         if let Some((index, _)) = self.loaded.get() {
             return Ok(index);
         }

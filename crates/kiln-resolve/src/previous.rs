@@ -80,6 +80,23 @@ impl<'a> Previous<'a> {
         self.lock.map_or(&[], |lock| &lock.wheels)
     }
 
+    /// The Debian package of this id.
+    pub(crate) fn deb(&self, id: &PackageId) -> Option<&'a Deb> {
+        self.debs.get(id).copied()
+    }
+
+    /// The wheel of this id.
+    pub(crate) fn wheel(&self, id: &PackageId) -> Option<&'a Wheel> {
+        self.wheels.get(id).copied()
+    }
+
+    /// Whether the component wants the project built as before.
+    pub(crate) fn same_source(&self, component: &Component, project: &str) -> bool {
+        self.same(component, |asked, asks| {
+            asked.from_source.get(project) == asks.from_source.get(project)
+        })
+    }
+
     /// All indexes.
     pub(crate) fn indexes(&self) -> &'a [DebIndex] {
         self.lock.map_or(&[], |lock| &lock.indexes)
@@ -101,6 +118,7 @@ impl<'a> Previous<'a> {
     pub(crate) fn same_python(&self, component: &Component) -> bool {
         self.same(component, |asked, asks| {
             asked.requirements == asks.requirements
+                && asked.from_source == asks.from_source
                 && (asked.from == asks.from
                     || component.id.kind == kiln_recipe::ComponentKind::Base)
         })

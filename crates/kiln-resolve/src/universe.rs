@@ -22,17 +22,21 @@ use crate::{
     python::{
         self, PythonError, SOURCE,
         compile::{CompileError, Compiler, Group, Question},
-        pylock::Pin,
+        pylock::{Choice, Pin},
         target::Target,
         tool::{self, Uv},
         wheel_name::WheelName,
     },
+    source::{Sources, Workshop},
 };
+
+/// So many times, the versions that are built from source may turn out not to fit.
+const MAX_BUILDS: usize = 12;
 
 /// The resolver of Python packages: found when the first universe needs it.
 pub(crate) struct Solver<'a> {
-    fetcher: &'a Fetcher,
-    options: &'a Options,
+    pub(crate) fetcher: &'a Fetcher,
+    pub(crate) options: &'a Options,
     version: &'a str,
     locked: &'a [Tool],
     found: Mutex<Option<(Uv, String)>>,
@@ -86,7 +90,7 @@ impl<'a> Solver<'a> {
     }
 
     /// Runs uv for a target.
-    fn with_compiler<T>(
+    pub(crate) fn with_compiler<T>(
         &self,
         target: &Target,
         run: impl FnOnce(&Compiler) -> Result<T, PythonError>,
@@ -107,10 +111,13 @@ impl<'a> Solver<'a> {
             return error;
         };
         if let PythonError::Compile(CompileError::NoSolution {
-            target, culprits, ..
+            target,
+            culprits,
+            sources,
+            ..
         }) = cause.as_mut()
         {
-            let explained = self.with_compiler(target, |it| Ok(it.explain(culprits)));
+            let explained = self.with_compiler(target, |it| Ok(it.explain(culprits, sources)));
             *culprits = explained.unwrap_or_default();
         }
         ResolveError::Python { set, cause }
@@ -141,6 +148,7 @@ pub(crate) struct Universes<'a> {
     /// Locked wheels that the source no longer has.
     pub(crate) gone: &'a BTreeSet<PackageId>,
     pub(crate) solver: &'a Solver<'a>,
+    pub(crate) workshop: &'a Workshop<'a>,
     pub(crate) mode: Mode,
     pub(crate) events: Events<'a>,
 }
@@ -231,7 +239,26 @@ impl Universes<'_> {
             && old
                 .iter()
                 .flat_map(|(_, wheels)| wheels)
-                .all(|it| !self.gone.contains(&it.id))
+                .all(|it| !self.gone.contains(&it.id) && self.same_environment(path[0], it))
+    }
+
+    /// Whether a wheel of the previous lock needs not be built again: on the base at `root`,
+    /// everything that it was built with is still the same and there.
+    pub(crate) fn same_environment(&self, root: usize, wheel: &Wheel) -> bool {
+        let Some(built) = &wheel.built_from else {
+            return true;
+        };
+        let os = self.workshop.os;
+        let root_id = &self.tree.nodes[root].id;
+        let debs: Option<Vec<_>> = built.debs.iter().map(|id| self.previous.deb(id)).collect();
+        let is_there =
+            |id: &PackageId| !self.gone.contains(id) && self.previous.wheel(id).is_some();
+        built.base == *root_id
+            && self.previous.debs(root_id).as_ref() == Some(&os.debs[root])
+            && built.requirements.iter().all(is_there)
+            && debs.is_some_and(|debs| {
+                self.mode != Mode::RelockGone || os.have(debs.into_iter()).unwrap_or(false)
+            })
     }
 
     fn solve(
@@ -254,21 +281,28 @@ impl Universes<'_> {
             .collect();
         let fixed: Vec<&Wheel> = below.iter().flat_map(|node| &wheels[*node]).collect();
         let kept = self.kept(top, below, ides, wheels);
-        let choices = self.solver.with_compiler(self.target, |compiler| {
-            Ok(compiler.compile(&Question {
-                groups: &groups,
-                constraints: &pins(fixed.iter().copied()),
-                preferences: &pins(kept.iter().copied()),
-            })?)
-        })?;
-        let keep: Vec<&Wheel> = fixed.into_iter().chain(kept).collect();
+        let own: Vec<usize> = path.iter().chain(ides).copied().collect();
+        let mut sources = Sources::new(self, path[0], &own);
+        let reusable: Vec<&Wheel> = kept
+            .iter()
+            .copied()
+            .filter(|wheel| sources.is_reusable(wheel))
+            .collect();
+        sources.keep(reusable);
+        sources.keep(fixed.iter().copied());
+        let choices = self.choices(&mut sources, &groups, &fixed, &kept)?;
+        let (built, choices): (Vec<_>, Vec<_>) =
+            choices.into_iter().partition(|choice| choice.is_source);
+        let from_index = |wheel: &&Wheel| wheel.built_from.is_none();
+        let keep: Vec<&Wheel> = fixed.into_iter().chain(kept).filter(from_index).collect();
         let known: Vec<&Wheel> = self
             .previous
             .all_wheels()
             .iter()
-            .filter(|it| !self.gone.contains(&it.id))
+            .filter(|it| !self.gone.contains(&it.id) && from_index(it))
             .collect();
-        let chosen = python::lock_wheels(self.solver.fetcher, &choices, &keep, &known)?;
+        let mut chosen = python::lock_wheels(self.solver.fetcher, &choices, &keep, &known)?;
+        chosen.extend(built.iter().filter_map(|it| sources.wheel(it).cloned()));
         let requirements = |nodes_of: &[usize]| -> Vec<&[Requirement]> {
             nodes_of
                 .iter()
@@ -293,6 +327,39 @@ impl Universes<'_> {
             .chain(leaves)
             .map(|(node, ids)| (*node, content(ids)))
             .collect())
+    }
+
+    /// What uv chooses once it knows what every project that it chose from source requires.
+    fn choices(
+        &self,
+        sources: &mut Sources<'_>,
+        groups: &[Group<'_>],
+        fixed: &[&Wheel],
+        kept: &[&Wheel],
+    ) -> Result<Vec<Choice>, PythonError> {
+        let constraints = pins(fixed.iter().copied());
+        let preferences = pins(kept.iter().copied());
+        for _ in 0..=MAX_BUILDS {
+            let choices = self.solver.with_compiler(self.target, |compiler| {
+                Ok(compiler.compile(&Question {
+                    groups,
+                    constraints: &constraints,
+                    preferences: &preferences,
+                    sources: &sources.known(),
+                })?)
+            })?;
+            let new = choices
+                .iter()
+                .filter(|it| it.is_source && sources.wheel(it).is_none());
+            let new: Vec<&Choice> = new.collect();
+            if new.is_empty() {
+                return Ok(choices);
+            }
+            for choice in new {
+                sources.build(choice)?;
+            }
+        }
+        Err(PythonError::Restless { tries: MAX_BUILDS })
     }
 
     /// Wheels to keep where that is possible: those of the previous lock, and those that the
@@ -332,7 +399,7 @@ impl Universes<'_> {
     }
 }
 
-fn pins<'w>(wheels: impl Iterator<Item = &'w Wheel>) -> Vec<Pin> {
+pub(crate) fn pins<'w>(wheels: impl Iterator<Item = &'w Wheel>) -> Vec<Pin> {
     wheels
         .filter_map(|wheel| {
             Some(Pin {

@@ -9,7 +9,7 @@ use kiln_lock::{LockError, Stale};
 use kiln_oci::{ArchiveError, ImageError};
 use kiln_plan::PlanError;
 use kiln_recipe::{ReadError, RecipeErrors, SelectError};
-use kiln_resolve::ResolveError;
+use kiln_resolve::{ResolveError, python::PythonError};
 use kiln_sandbox::SandboxError;
 use kiln_store::StoreError;
 use serde_json::json;
@@ -274,6 +274,10 @@ impl From<BuildError> for Failure {
 
 impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
+        let error = match build_failure(error) {
+            Ok(failure) => return failure,
+            Err(error) => error,
+        };
         // A source that fails is no matter of versions, however deep it lies.
         let mut next = error.source();
         let mut fetch = None;
@@ -291,5 +295,40 @@ impl From<ResolveError> for Failure {
             _ => exit::RESOLUTION,
         };
         Self::of(code, &error, error.hint())
+    }
+}
+
+/// A wheel that could not be built while a family was locked is as much a failed build as one
+/// that cannot be built later.
+fn build_failure(error: ResolveError) -> Result<Failure, ResolveError> {
+    let ResolveError::Python { set, cause } = error else {
+        return Err(error);
+    };
+    match *cause {
+        PythonError::Build { file, cause } => {
+            let hint = cause.hint;
+            let inner = match cause.cause.downcast::<BuildError>() {
+                Ok(error) => Failure::from(*error),
+                Err(other) => Failure::of(exit::RESOLUTION, other.as_ref(), None),
+            };
+            let project = format!("no wheel can be built of {file}, which `{set}` needs");
+            let advice = || {
+                "when a compiler, a header or a module is missing: `[from-source.NAME]` names OS \
+                 packages in `packages` and build requirements in `requirements`"
+                    .to_owned()
+            };
+            let failed_command = inner.code == exit::SANDBOX && !inner.details.is_empty();
+            Ok(Failure {
+                code: inner.code,
+                message: project,
+                causes: std::iter::once(inner.message).chain(inner.causes).collect(),
+                hint: failed_command.then(advice).or(hint).or(inner.hint),
+                details: inner.details,
+            })
+        }
+        other => Err(ResolveError::Python {
+            set,
+            cause: Box::new(other),
+        }),
     }
 }

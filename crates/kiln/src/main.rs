@@ -9,6 +9,7 @@ mod output;
 mod progress;
 mod project;
 mod sandbox;
+mod wheels;
 mod whole_file;
 
 use std::process::ExitCode;

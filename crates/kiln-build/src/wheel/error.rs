@@ -1,7 +1,6 @@
 //! Why no wheel could be built.
 
 use kiln_package::{sdist::SdistError, wheel::WheelError};
-use kiln_sandbox::SandboxError;
 
 /// Why a source distribution gave no wheel.
 #[derive(Debug, thiserror::Error)]
@@ -12,9 +11,6 @@ pub enum BuildWheelError {
     /// The interpreter's name does not say its version.
     #[error("`{0}` does not end in `pythonX.Y`")]
     Interpreter(String),
-    /// The build back end, or what it started, failed.
-    #[error("its build failed")]
-    Build(#[source] SandboxError),
     /// The build back end succeeded, and left no wheel or several.
     #[error("its build back end left {0} wheels instead of one")]
     Count(usize),
@@ -24,19 +20,4 @@ pub enum BuildWheelError {
     /// The wheel that the back end wrote is not one.
     #[error("its build back end wrote a wheel that cannot be used")]
     Wheel(#[from] WheelError),
-}
-
-impl BuildWheelError {
-    /// What a user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Build(SandboxError::CommandFailed { .. }) => Some(
-                "when a compiler, a header or a module is missing: `[from-source.NAME]` names OS \
-                 packages in `packages` and further build requirements in `requirements`"
-                    .to_owned(),
-            ),
-            Self::Build(error) => error.hint(),
-            _ => None,
-        }
-    }
 }

@@ -14,6 +14,7 @@
 //! is then rewritten in canonical form ([`kiln_package::wheel::canonical`]), so that archives
 //! differ only where the content of files does.
 
+mod describe;
 mod error;
 
 use std::{collections::BTreeMap, io::Write};
@@ -31,6 +32,7 @@ use kiln_plan::{BuildProduct, BuildWheel};
 use kiln_sandbox::{Command, Job, LayerBlob, Limits, Step};
 use rayon::prelude::*;
 
+pub use describe::{DescribeError, describe, requires};
 pub use error::BuildWheelError;
 
 use crate::execute::{Context, ExecuteError, read};
@@ -74,10 +76,7 @@ pub(crate) fn build(action: &BuildWheel, context: &Context<'_>) -> Result<Bytes,
         limits: Limits::default(),
         capture: vec![format!("/{DIST}")],
     };
-    let made = context.run(&job).map_err(|error| match error {
-        ExecuteError::Sandbox(error) => failed(BuildWheelError::Build(error)),
-        other => other,
-    })?;
+    let made = context.run(&job)?;
     match action.product {
         BuildProduct::Wheel => built_wheel(&made, context),
         BuildProduct::Requirements => further_requirements(&made),

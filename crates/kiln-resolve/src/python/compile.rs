@@ -2,8 +2,9 @@
 //!
 //! uv is judged by its exit status (0: solved, 1: no solution, else: something broke) and by the
 //! file that it writes. Its words go to people as they are. It sees no configuration, no
-//! environment but what it needs to reach the index, and runs no code of any package
-//! (`--no-build`). It wants some Python interpreter on `PATH`, of any version, and does not run
+//! environment but what it needs to reach the index, and runs no code of any package. For projects
+//! that are built from source it is told what their versions require, as far as that is known,
+//! and that all other versions require nothing: so it never has to build one to find out. It wants some Python interpreter on `PATH`, of any version, and does not run
 //! it for anything but its version.
 
 use std::{
@@ -21,6 +22,7 @@ use std::{
 use kiln_recipe::{ComponentId, Location, Requirement};
 
 use super::{
+    configuration::{Source, configuration},
     conflict,
     pylock::{self, Choice, Pin, PylockError},
     target::{Target, TargetError},
@@ -48,6 +50,8 @@ const MAX_PROBES: usize = 60;
 const MAX_WORDS: usize = 32 << 10;
 /// The file that uv reads preferences from and writes its choice to. uv wants this form of name.
 const OUTPUT: &str = "pylock.kiln.toml";
+/// The only configuration that uv reads.
+const CONFIGURATION: &str = "uv.toml";
 
 /// Runs uv for one target.
 #[derive(Clone)]
@@ -82,6 +86,8 @@ pub struct Question<'a> {
     pub constraints: &'a [Pin],
     /// Versions to keep where that is possible.
     pub preferences: &'a [Pin],
+    /// Projects whose source distributions are chosen.
+    pub sources: &'a [Source],
 }
 
 /// Something that takes part in a contradiction.
@@ -127,6 +133,8 @@ pub enum CompileError {
         /// All that was asked; after [`Compiler::explain`] a smallest set of it that cannot be
         /// satisfied together, or nothing when that was not found.
         culprits: Vec<Culprit>,
+        /// The projects whose source distributions were chosen from.
+        sources: Vec<Source>,
         /// uv's own explanation.
         words: String,
     },
@@ -169,8 +177,9 @@ impl CompileError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoSolution { culprits, .. } => Some(match culprits.as_slice() {
-                [_] => "check the name and which versions the index has; sdists are not built \
-                        yet, so there must be a wheel that fits"
+                [_] => "check the name and which versions the index has; when no version has a \
+                        wheel that fits, `[from-source.NAME]` beside the requirement has it \
+                        built from its source distribution"
                     .to_owned(),
                 all if all.iter().any(|it| matches!(it, Culprit::Pin(_))) => {
                     "loosen one of them, move the version in the bundle below with `kiln lock \
@@ -226,20 +235,23 @@ impl Compiler<'_> {
         {
             return Ok(Vec::new());
         }
-        match self.run(&items, question.preferences)? {
+        match self.run(&items, question.preferences, question.sources)? {
             Answer::Solved(text) => {
-                pylock::parse(&text, &self.target.tags(), &self.target.markers()?).map_err(
-                    |cause| CompileError::Pylock {
+                let sources = question.sources.iter().map(|it| &it.name).collect();
+                let (tags, markers) = (self.target.tags(), self.target.markers()?);
+                pylock::parse(&text, &tags, &markers, &sources).map_err(|cause| {
+                    CompileError::Pylock {
                         origin: origin(question, &cause).map(Box::new),
                         cause: Box::new(cause),
-                    },
-                )
+                    }
+                })
             }
             Answer::NoSolution(words) => {
                 let target = self.target.clone();
                 Err(CompileError::NoSolution {
                     target,
                     culprits: items,
+                    sources: question.sources.to_vec(),
                     words,
                 })
             }
@@ -249,14 +261,14 @@ impl Compiler<'_> {
     /// A smallest contradiction among items that cannot be satisfied together; nothing when
     /// uv breaks or it would take too long. It runs uv some dozen times, so it is for the one
     /// error that people are shown.
-    pub fn explain(&self, items: &[Culprit]) -> Vec<Culprit> {
+    pub fn explain(&self, items: &[Culprit], sources: &[Source]) -> Vec<Culprit> {
         let mut probes = 0;
         let mut satisfiable = |subset: &[Culprit]| {
             probes += 1;
             if probes > MAX_PROBES {
                 return Err(());
             }
-            match self.run(subset, &[]) {
+            match self.run(subset, &[], sources) {
                 Ok(Answer::Solved(_)) => Ok(true),
                 Ok(Answer::NoSolution(_)) => Ok(false),
                 Err(_) => Err(()),
@@ -275,10 +287,16 @@ impl Compiler<'_> {
         found.unwrap_or_default()
     }
 
-    fn run(&self, items: &[Culprit], preferences: &[Pin]) -> Result<Answer, CompileError> {
+    fn run(
+        &self,
+        items: &[Culprit],
+        preferences: &[Pin],
+        sources: &[Source],
+    ) -> Result<Answer, CompileError> {
         let failed = |doing| move |cause| CompileError::Run { doing, cause };
         let directory = tempfile::tempdir().map_err(failed("make a temporary directory"))?;
-        let files = files(items, preferences);
+        let mut files = files(items, preferences);
+        files.insert(PathBuf::from(CONFIGURATION), configuration(sources));
         for (name, text) in &files {
             fs::write(directory.path().join(name), text)
                 .map_err(failed("write its requirement files"))?;
@@ -331,8 +349,8 @@ impl Compiler<'_> {
             "compile",
             "--quiet",
             "--color=never",
-            "--no-config",
-            "--no-build",
+            "--config-file",
+            CONFIGURATION,
             "--no-header",
             "--no-annotate",
             "--generate-hashes",

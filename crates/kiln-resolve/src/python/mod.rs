@@ -20,6 +20,7 @@
 
 pub mod closure;
 pub mod compile;
+pub mod configuration;
 mod conflict;
 pub mod metadata;
 pub mod pylock;
@@ -37,6 +38,8 @@ use kiln_fetch::{FetchError, Fetcher, SourceError};
 use kiln_lock::{PackageId, Wheel};
 use kiln_recipe::Requirement;
 use pep508_rs::PackageName;
+
+use crate::{ResolveError, build::BuildFailure};
 
 use self::{
     closure::{Closure, MissingPin, Requires},
@@ -122,6 +125,38 @@ pub enum PythonError {
     /// The target makes no sense.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// A project is to be built from source, and its wheel cannot be.
+    #[error("no wheel can be built of {file}")]
+    Build {
+        /// The source distribution.
+        file: String,
+        /// Why.
+        #[source]
+        cause: BuildFailure,
+    },
+    /// A build requirement that is none, or comes by URL.
+    #[error("{file} requires `{requirement}` to be built, which is no requirement of an index")]
+    BuildRequirement {
+        /// The source distribution.
+        file: String,
+        /// The requirement.
+        requirement: String,
+    },
+    /// The OS packages of a build environment cannot be chosen.
+    #[error("the OS packages to build `{project}` with cannot be chosen")]
+    BuildPackages {
+        /// The project.
+        project: String,
+        /// Why.
+        #[source]
+        cause: Box<ResolveError>,
+    },
+    /// Every version that was built ruled itself out.
+    #[error("{tries} versions were built from source, and none of them fits the others")]
+    Restless {
+        /// How many.
+        tries: usize,
+    },
 }
 
 impl PythonError {
@@ -143,7 +178,15 @@ impl PythonError {
                     .to_owned(),
             ),
             Self::Offline => Some("lock once without `--offline`".to_owned()),
-            Self::WheelName(_) | Self::Metadata { .. } | Self::Target(_) => None,
+            Self::Build { cause, .. } => cause.hint.clone(),
+            Self::BuildPackages { cause, .. } => cause.hint(),
+            Self::Restless { .. } => {
+                Some("name the version of the project that is built from source".to_owned())
+            }
+            Self::WheelName(_)
+            | Self::Metadata { .. }
+            | Self::BuildRequirement { .. }
+            | Self::Target(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reads what uv chose from a `pylock.toml` (PEP 751), and writes the little of one that uv
 //! takes as preferences.
 
-use std::{fmt::Write as _, str::FromStr};
+use std::{collections::BTreeSet, fmt::Write as _, str::FromStr};
 
 use kiln_digest::Digest;
 use pep440_rs::Version;
@@ -24,19 +24,21 @@ pub struct Pin {
     pub version: Version,
 }
 
-/// One wheel that was chosen.
+/// One file that was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// The project, normalised.
     pub name: PackageName,
     /// The version.
     pub version: Version,
-    /// The wheel's file name.
+    /// The file's name.
     pub file: String,
-    /// SHA-256 of the wheel.
+    /// SHA-256 of the file.
     pub sha256: Digest,
     /// Its size in bytes, where the index says it.
     pub size: Option<u64>,
+    /// Whether it is a source distribution and no wheel.
+    pub is_source: bool,
 }
 
 /// Why a `pylock.toml` cannot be used.
@@ -68,10 +70,18 @@ pub enum PylockError {
         /// Its version.
         version: String,
     },
-    /// A wheel without a SHA-256.
+    /// A project that is built from source, without a source distribution.
+    #[error("`{name}` {version} has no source distribution")]
+    NoSource {
+        /// The project.
+        name: PackageName,
+        /// Its version.
+        version: String,
+    },
+    /// A file without a SHA-256.
     #[error("`{file}` has no sha256: the index does not announce it")]
     NoDigest {
-        /// The wheel.
+        /// The file.
         file: String,
     },
     /// A wheel of another project.
@@ -91,9 +101,13 @@ impl PylockError {
     /// What a person can do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoWheel { .. } | Self::NoneFits { .. } => {
-                Some("sdists come later: choose a version that has a wheel".to_owned())
-            }
+            Self::NoWheel { name, .. } | Self::NoneFits { name, .. } => Some(format!(
+                "choose a version that has a wheel, or let it be built from its source \
+                 distribution: `[from-source.{name}]` beside the requirement"
+            )),
+            Self::NoSource { name, .. } => Some(format!(
+                "choose a version that has one, or drop `[from-source.{name}]`"
+            )),
             Self::NoDigest { .. } => Some("use an index that announces sha256 digests".to_owned()),
             _ => None,
         }
@@ -104,6 +118,7 @@ impl PylockError {
         match self {
             Self::NoWheel { name, .. }
             | Self::NoneFits { name, .. }
+            | Self::NoSource { name, .. }
             | Self::OtherWheel { name, .. }
             | Self::NoIndex(name)
             | Self::Twice(name) => Some(name),
@@ -127,6 +142,7 @@ struct Package {
     marker: Option<String>,
     #[serde(default)]
     wheels: Vec<File>,
+    sdist: Option<File>,
     vcs: Option<toml::Table>,
     directory: Option<toml::Table>,
     archive: Option<toml::Table>,
@@ -148,6 +164,15 @@ struct Hashes {
 }
 
 impl File {
+    /// The digest, without which nothing is taken.
+    fn sha256(&self, file: &str) -> Result<Digest, PylockError> {
+        let hex = self.hashes.sha256.as_deref();
+        let digest = hex.and_then(|hex| Digest::from_hex(hex).ok());
+        digest.ok_or_else(|| PylockError::NoDigest {
+            file: file.to_owned(),
+        })
+    }
+
     /// The file's name: said, else the last part of its address.
     fn file_name(&self) -> Option<String> {
         if let Some(name) = &self.name {
@@ -182,11 +207,13 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Reads a pylock file: exactly one wheel for each package, the best that fits. Sorted by name.
+/// Reads a pylock file: exactly one file for each package, which is the source distribution of
+/// those in `sources`, and the wheel that fits best of all others. Sorted by name.
 pub fn parse(
     text: &str,
     tags: &Tags,
     markers: &MarkerEnvironment,
+    sources: &BTreeSet<&PackageName>,
 ) -> Result<Vec<Choice>, PylockError> {
     if text.len() as u64 > MAX_BYTES {
         return Err(PylockError::TooLarge);
@@ -202,7 +229,7 @@ pub fn parse(
     let mut choices = Vec::with_capacity(pylock.packages.len());
     for package in &pylock.packages {
         if applies(package, markers)? {
-            choices.push(choose(package, tags)?);
+            choices.push(choose(package, tags, sources)?);
         }
     }
     choices.sort_by(|a, b| a.name.cmp(&b.name));
@@ -220,12 +247,19 @@ fn applies(package: &Package, markers: &MarkerEnvironment) -> Result<bool, Pyloc
     Ok(marker.evaluate(markers, &[]))
 }
 
-fn choose(package: &Package, tags: &Tags) -> Result<Choice, PylockError> {
+fn choose(
+    package: &Package,
+    tags: &Tags,
+    sources: &BTreeSet<&PackageName>,
+) -> Result<Choice, PylockError> {
     let name = PackageName::from_str(&package.name).map_err(|_| PylockError::Malformed(None))?;
     if package.vcs.is_some() || package.directory.is_some() || package.archive.is_some() {
         return Err(PylockError::NoIndex(name));
     }
     let version = package.version.clone().unwrap_or_default();
+    if sources.contains(&name) {
+        return source(package, name, version);
+    }
     if package.wheels.is_empty() {
         return Err(PylockError::NoWheel { name, version });
     }
@@ -248,20 +282,32 @@ fn choose(package: &Package, tags: &Tags) -> Result<Choice, PylockError> {
     if parsed.name != name || !same_version {
         return Err(PylockError::OtherWheel { name, file });
     }
-    let Some(sha256) = wheel
-        .hashes
-        .sha256
-        .as_deref()
-        .and_then(|hex| Digest::from_hex(hex).ok())
-    else {
-        return Err(PylockError::NoDigest { file });
-    };
     Ok(Choice {
         name,
         version: parsed.version,
+        sha256: wheel.sha256(&file)?,
         file,
-        sha256,
         size: wheel.size,
+        is_source: false,
+    })
+}
+
+/// The source distribution of a package.
+fn source(package: &Package, name: PackageName, version: String) -> Result<Choice, PylockError> {
+    let found = package.sdist.as_ref().and_then(|sdist| {
+        let file = sdist.file_name()?;
+        Some((sdist, file, Version::from_str(&version).ok()?))
+    });
+    let Some((sdist, file, version)) = found else {
+        return Err(PylockError::NoSource { name, version });
+    };
+    Ok(Choice {
+        name,
+        version,
+        sha256: sdist.sha256(&file)?,
+        file,
+        size: sdist.size,
+        is_source: true,
     })
 }
 
@@ -286,6 +332,13 @@ mod tests {
     use super::{super::target::Target, *};
 
     fn read(packages: &str) -> Result<Vec<Choice>, PylockError> {
+        read_with(packages, &BTreeSet::new())
+    }
+
+    fn read_with(
+        packages: &str,
+        sources: &BTreeSet<&PackageName>,
+    ) -> Result<Vec<Choice>, PylockError> {
         let python = PythonVersion {
             major: 3,
             minor: 11,
@@ -297,7 +350,7 @@ mod tests {
             glibc: 36,
         };
         let text = format!("lock-version = '1.0'\ncreated-by = 'x'\n{packages}");
-        parse(&text, &target.tags(), &target.markers().unwrap())
+        parse(&text, &target.tags(), &target.markers().unwrap(), sources)
     }
 
     fn wheel(file: &str) -> String {
@@ -337,6 +390,28 @@ mod tests {
                 "b-1.0-py3-none-any.whl"
             ]
         );
+    }
+
+    #[test]
+    fn a_project_that_is_built_gives_its_source_distribution() {
+        let both = package("a", "1", &["a-1-py3-none-any.whl"])
+            + &format!("sdist = {}\n", wheel("a-1.tar.gz"));
+        let name = PackageName::from_str("a").unwrap();
+        let sources = BTreeSet::from([&name]);
+        let [choice] = &read_with(&both, &sources).unwrap()[..] else {
+            panic!("one package is there");
+        };
+        assert_eq!(
+            (choice.file.as_str(), choice.is_source),
+            ("a-1.tar.gz", true)
+        );
+        assert_eq!(choice.sha256, Digest::of(b"a-1.tar.gz"));
+        assert!(!read(&both).unwrap()[0].is_source);
+        let wheel_only = package("a", "1", &["a-1-py3-none-any.whl"]);
+        assert!(matches!(
+            read_with(&wheel_only, &sources),
+            Err(PylockError::NoSource { .. })
+        ));
     }
 
     #[test]

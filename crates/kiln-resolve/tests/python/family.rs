@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, error::Error, fmt::Write as _, path::Path, sync
 use kiln_fetch::{FetchOptions, Fetcher, Host, SourceConfig, Sources};
 use kiln_lock::Lock;
 use kiln_recipe::{Family, FamilyFiles};
-use kiln_resolve::{Event, Options, ResolveError, resolve};
+use kiln_resolve::{
+    Build, BuildFailure, Builder, BuiltWheel, Event, Options, ResolveError, resolve,
+};
 
-use crate::index::Index;
+use crate::index::{Index, metadata, wheel};
 
 /// A family of one base without OS packages: `files` are its bundles and IDEs, `images` the
 /// pairs of bundle and IDE.
@@ -52,6 +54,7 @@ pub(crate) struct Workshop {
     pub(crate) index: Index,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) events: Mutex<Vec<Event>>,
+    pub(crate) bench: Mutex<Bench>,
 }
 
 impl Workshop {
@@ -60,6 +63,7 @@ impl Workshop {
             index: Index::serve(),
             directory: tempfile::tempdir().unwrap(),
             events: Mutex::default(),
+            bench: Mutex::default(),
         }
     }
 
@@ -91,7 +95,7 @@ impl Workshop {
         options: &Options,
     ) -> Result<Lock, ResolveError> {
         self.events.lock().unwrap().clear();
-        let lock = resolve(family, previous, &self.fetcher(), options, &|event| {
+        let lock = resolve(family, previous, &self.fetcher(), options, self, &|event| {
             self.events.lock().unwrap().push(event);
         })?;
         // Whatever is locked can be written and read back.
@@ -102,6 +106,54 @@ impl Workshop {
 
     pub(crate) fn cache(&self) -> std::path::PathBuf {
         self.directory.path().join("cache")
+    }
+}
+
+/// What a test's builder says of source distributions; by their file names.
+#[derive(Default)]
+pub(crate) struct Bench {
+    /// `build-system.requires` of all of them.
+    pub(crate) requires: Vec<&'static str>,
+    /// What the hook asks for besides.
+    pub(crate) further: Vec<&'static str>,
+    /// `Requires-Dist` of the wheel that is built of `PROJECT-VERSION.tar.gz`.
+    pub(crate) wheels: BTreeMap<&'static str, Vec<&'static str>>,
+    /// What was built: the file, then the build requirements.
+    pub(crate) built: Vec<String>,
+}
+
+impl Builder for Workshop {
+    fn requires(&self, archive: &Path, file: &str) -> Result<Vec<String>, BuildFailure> {
+        assert_eq!(std::fs::read(archive).unwrap(), file.as_bytes());
+        let bench = self.bench.lock().unwrap();
+        Ok(bench.requires.iter().map(|it| (*it).to_owned()).collect())
+    }
+
+    fn further_requires(&self, _: &Build<'_>) -> Result<Vec<String>, BuildFailure> {
+        let bench = self.bench.lock().unwrap();
+        Ok(bench.further.iter().map(|it| (*it).to_owned()).collect())
+    }
+
+    fn build(&self, build: &Build<'_>) -> Result<BuiltWheel, BuildFailure> {
+        let mut bench = self.bench.lock().unwrap();
+        let file = build.from.file.as_str();
+        let requirements: Vec<_> = build.requirements.iter().map(|it| &*it.file).collect();
+        bench
+            .built
+            .push(format!("{file} with {}", requirements.join(" ")));
+        let Some(requires) = bench.wheels.get(file) else {
+            return Err(BuildFailure {
+                cause: "the compiler is missing".into(),
+                hint: Some("name one".to_owned()),
+            });
+        };
+        let (file, bytes) = wheel(build.project, build.version, "py3-none-any", requires);
+        Ok(BuiltWheel {
+            file,
+            size: bytes.len() as u64,
+            sha256: kiln_digest::Digest::of(&bytes),
+            metadata: String::from_utf8(metadata(&bytes)).unwrap(),
+        })
     }
 }
 

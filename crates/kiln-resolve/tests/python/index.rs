@@ -130,7 +130,7 @@ fn page(project: &str, files: &BTreeMap<String, Vec<u8>>) -> Option<String> {
 }
 
 /// The metadata of a wheel that [`wheel`] made: its first member, stored.
-fn metadata(wheel: &[u8]) -> Vec<u8> {
+pub(crate) fn metadata(wheel: &[u8]) -> Vec<u8> {
     let field = |at: usize| {
         wheel
             .get(at..at + 2)

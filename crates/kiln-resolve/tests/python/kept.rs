@@ -20,9 +20,10 @@ const BUNDLES: &[(&str, &str)] = &[(
 )];
 
 /// Offers a uv 9.9.9 that notes what it is given and then does as told.
-fn offer_uv(workshop: &Workshop, script: &str) {
+pub(crate) fn offer_uv(workshop: &Workshop, script: &str) {
     let notes = "#!/bin/sh\necho run >> \"$UV_CACHE_DIR/runs\"\nenv > \"$UV_CACHE_DIR/env\"\n\
-         printf '%s\\n' \"$@\" > \"$UV_CACHE_DIR/arguments\"\nls > \"$UV_CACHE_DIR/files\"\n";
+         printf '%s\\n' \"$@\" > \"$UV_CACHE_DIR/arguments\"\nls > \"$UV_CACHE_DIR/files\"\n\
+         cp uv.toml \"$UV_CACHE_DIR/configuration\"\n";
     let script = format!("{notes}{script}");
     let archive = zip(&[("uv-9.9.9.data/scripts/uv", script.as_bytes())]);
     workshop
@@ -46,7 +47,7 @@ fn offer_answer(workshop: &Workshop, wheels: &[(&str, &str, &[&str])]) {
     offer_uv(workshop, &script);
 }
 
-fn runs(workshop: &Workshop) -> usize {
+pub(crate) fn runs(workshop: &Workshop) -> usize {
     read(&workshop.cache().join("uv"), "runs").lines().count()
 }
 
@@ -86,11 +87,13 @@ fn uv_comes_from_the_source_and_sees_only_what_it_needs() {
         !arguments.contains("http"),
         "the address, and its login, are no argument"
     );
-    for argument in ["--no-config", "--no-build", "--python-version=3.11"] {
+    for argument in ["--config-file", "uv.toml", "--python-version=3.11"] {
         assert!(arguments.lines().any(|it| it == argument), "{argument}");
     }
     assert!(arguments.contains("--python-platform=x86_64-manylinux_2_36\n"));
-    assert_eq!(read(&cache, "files"), "bundle-b.in\nconstraints.txt\n");
+    let files = read(&cache, "files");
+    assert_eq!(files, "bundle-b.in\nconstraints.txt\nuv.toml\n");
+    assert!(read(&cache, "configuration").starts_with("no-build = true\n"));
 }
 
 #[test]

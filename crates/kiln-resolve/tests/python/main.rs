@@ -10,3 +10,4 @@ mod index;
 mod kept;
 #[cfg(feature = "online")]
 mod solve;
+mod source;

@@ -1,6 +1,10 @@
 //! `kiln lock`: choosing and pinning every byte.
 
-use std::{io::Write, time::Instant};
+use std::{
+    io::Write,
+    sync::{Mutex, OnceLock},
+    time::Instant,
+};
 
 use kiln_fetch::Fetcher;
 use kiln_lock::Lock;
@@ -14,6 +18,7 @@ use crate::{
     exit,
     output::{Output, count},
     project::{self, Project},
+    wheels::WheelBuilder,
     whole_file,
 };
 
@@ -28,7 +33,7 @@ pub(crate) fn run(args: &args::Lock, global: &Global, output: &Output) -> Result
     options.upgrade = args.upgrade;
     options.relock_gone = args.relock_gone;
     options.exclude_newer.clone_from(&args.exclude_newer);
-    update(&project, &fetcher, &options, output)
+    update(&project, &store, &fetcher, &options, output)
 }
 
 /// Moves the locked packages that their sources no longer have.
@@ -41,7 +46,7 @@ pub(crate) fn relock_gone(
 ) -> Result<(), Failure> {
     let mut options = options(store, global);
     options.relock_gone = true;
-    update(project, fetcher, &options, output)
+    update(project, store, fetcher, &options, output)
 }
 
 fn options(store: &Store, global: &Global) -> Options {
@@ -74,6 +79,7 @@ fn check(project: &Project, output: &Output) -> Result<(), Failure> {
 
 fn update(
     project: &Project,
+    store: &Store,
     fetcher: &Fetcher,
     options: &Options,
     output: &Output,
@@ -88,11 +94,20 @@ fn update(
             output.note(text);
         }
     };
+    let builder = WheelBuilder {
+        project,
+        store,
+        fetcher,
+        output,
+        one: Mutex::default(),
+        cancelled: OnceLock::new(),
+    };
     let lock = resolve(
         &project.family,
         previous.as_ref(),
         fetcher,
         options,
+        &builder,
         &events,
     )?;
     let text = lock.render();
@@ -128,6 +143,13 @@ fn say(event: &Event) -> Option<String> {
             packages,
             moved: true,
         } => Some(format!("chose {} for {set}", count(*packages, "wheel"))),
+        Event::Building {
+            project,
+            version,
+            base,
+        } => Some(format!(
+            "building {project} {version} from source on {base}"
+        )),
         Event::Gone { id } => Some(format!("{id} is gone from its source")),
         _ => None,
     }

@@ -2,7 +2,7 @@
 
 mod action;
 mod build;
-mod debug;
+pub(crate) mod debug;
 mod export;
 mod images;
 mod inspect;
