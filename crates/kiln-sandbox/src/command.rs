@@ -200,7 +200,7 @@ fn become_command(
             heard.read_exact(&mut [0])?;
         }
         if owners == Owners::Mapped {
-            sys::set_ids(command.uid, command.gid, true)?;
+            sys::set_ids(command.uid, command.gid)?;
         }
         for signal in [
             libc::SIGPIPE,

@@ -137,6 +137,38 @@ impl IdMap {
         }
     }
 
+    /// The mapping for a program that runs as this user and group. Where ids are not as they are
+    /// outside, the caller is that user: so what the program writes to volumes is the caller's.
+    /// Ids above 65535, which some platforms choose, are mapped one by one.
+    pub(crate) fn for_program(&self, uid: u32, gid: u32) -> Self {
+        let mut map = self.clone();
+        match self.writer {
+            Writer::Privileged => {
+                for (ranges, id) in [(&mut map.uids, uid), (&mut map.gids, gid)] {
+                    if id >= COUNT {
+                        ranges.push(Range {
+                            inside: id,
+                            outside: id,
+                            count: 1,
+                        });
+                    }
+                }
+            }
+            Writer::Own => {
+                map.uids[0].inside = uid;
+                map.gids[0].inside = gid;
+            }
+            Writer::Programs if uid == 0 && gid == 0 => {}
+            Writer::Programs => {
+                map.uids = keep(&self.uids, uid);
+                map.gids = keep(&self.gids, gid);
+                // The owners of unpacked files are other ids outside.
+                map.label = format!("{}-as-{uid}-{gid}", self.label);
+            }
+        }
+        map
+    }
+
     /// How owners are kept under this mapping.
     pub(crate) fn owners(&self) -> Owners {
         match self.writer {
@@ -171,6 +203,29 @@ impl IdMap {
         }
         fs::write(format!("/proc/{process}/gid_map"), lines(&self.gids))
     }
+}
+
+/// A mapping of the caller (the first range) to `id`, and of the caller's subordinate ids (the
+/// second range) to all others.
+fn keep(ranges: &[Range], id: u32) -> Vec<Range> {
+    let [own, others] = ranges else {
+        return ranges.to_vec();
+    };
+    let below = id.min(others.count);
+    let parts = [
+        Range {
+            inside: 0,
+            outside: others.outside,
+            count: below,
+        },
+        Range { inside: id, ..*own },
+        Range {
+            inside: id.saturating_add(1),
+            outside: others.outside + below,
+            count: others.count - below,
+        },
+    ];
+    parts.into_iter().filter(|part| part.count > 0).collect()
 }
 
 fn caller() -> (u32, u32) {
@@ -291,6 +346,29 @@ mod tests {
         assert_eq!(
             find_range("me:4294967000:65536\nme:x:y\nme\n", &["me".to_owned()]),
             None
+        );
+    }
+
+    #[test]
+    fn the_caller_can_be_any_user_inside() {
+        let range = |inside, outside, count| Range {
+            inside,
+            outside,
+            count,
+        };
+        let ranges = [range(0, 1000, 1), range(1, 100_000, 65535)];
+        assert_eq!(
+            keep(&ranges, 1001),
+            [
+                range(0, 100_000, 1001),
+                range(1001, 1000, 1),
+                range(1002, 101_001, 64534),
+            ]
+        );
+        assert_eq!(keep(&ranges, 0), ranges);
+        assert_eq!(
+            keep(&ranges, 1_000_660_000),
+            [range(0, 100_000, 65535), range(1_000_660_000, 1000, 1)]
         );
     }
 

@@ -68,6 +68,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) limits: Limits,
     pub(crate) binds: &'a [Bind],
     pub(crate) volumes: &'a [Volume],
+    /// Whether the tree itself cannot be written.
+    pub(crate) read_only: bool,
     pub(crate) work: Work<'a>,
     /// Each byte that comes here is a signal for the program.
     pub(crate) control: BorrowedFd<'a>,
@@ -161,6 +163,9 @@ fn mount(setup: &Setup<'_>) -> Result<Vec<String>, Failure> {
     let mut made = Vec::new();
     for detached in outside {
         made.extend(detached.place()?);
+    }
+    if setup.read_only {
+        mounts::protect_root()?;
     }
     Ok(made)
 }

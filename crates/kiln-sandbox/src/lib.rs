@@ -14,6 +14,7 @@ mod command;
 mod error;
 mod ids;
 mod init;
+mod kept;
 mod limits;
 mod mounts;
 mod namespaces;

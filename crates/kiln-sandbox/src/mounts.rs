@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::CWD,
+    fs::{CWD, Mode, OFlags},
     io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
@@ -247,6 +247,15 @@ pub(crate) fn mount_basics(memory: u64) -> Result<(), Failure> {
     tmpfs("/run", "755", memory, quiet)?;
     tmpfs("/tmp", "1777", memory, quiet)?;
     Ok(())
+}
+
+/// Makes the root read-only; what is mounted below it stays as it is.
+pub(crate) fn protect_root() -> Result<(), Failure> {
+    let protect = || -> io::Result<()> {
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        sys::make_read_only(root.as_fd(), false)
+    };
+    protect().map_err(Failure::setup("make the tree read-only"))
 }
 
 fn tmpfs(target: &str, mode: &str, size: u64, flags: MountFlags) -> Result<(), Failure> {

@@ -14,10 +14,13 @@ pub(crate) fn enter_user() -> Result<(), Failure> {
     sys::unshare(libc::CLONE_NEWUSER).map_err(|error| refused("unshare(CLONE_NEWUSER)", &error))
 }
 
-/// Makes this process user and group 0 of its user namespace. Where a single id is mapped the
-/// kernel lets nobody change groups.
+/// Makes this process user and group 0 of its user namespace, unless a single id is mapped, which
+/// it has already.
 pub(crate) fn become_root(owners: Owners) -> Result<(), Failure> {
-    sys::set_ids(0, 0, owners == Owners::Mapped).map_err(Failure::setup("become user 0"))
+    match owners {
+        Owners::Mapped => sys::set_ids(0, 0).map_err(Failure::setup("become user 0")),
+        Owners::Recorded => Ok(()),
+    }
 }
 
 /// Puts this process into mount, ipc and uts namespaces of its own, and into a network namespace

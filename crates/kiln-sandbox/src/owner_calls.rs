@@ -116,10 +116,11 @@ impl Answers {
         if !is_valid() {
             return Err(Errno::SRCH.into());
         }
-        let user = owner.uid.map(|_| Uid::ROOT);
-        let group = owner.gid.map(|_| Gid::ROOT);
+        let found = fstat(&file)?;
+        let user = owner.uid.map(|_| Uid::from_raw(found.st_uid));
+        let group = owner.gid.map(|_| Gid::from_raw(found.st_gid));
         chownat(&file, "", user, group, AtFlags::EMPTY_PATH)?;
-        if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::Symlink {
+        if FileType::from_raw_mode(found.st_mode) == FileType::Symlink {
             let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
             let path = path.as_os_str().as_encoded_bytes();
             let path = path.strip_prefix(b"/").unwrap_or(path);

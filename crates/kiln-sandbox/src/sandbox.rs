@@ -13,7 +13,7 @@ use kiln_layer::Entry;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::{
-    Choice, Job, Resource, SandboxError, TreeChoice,
+    Choice, Command, Job, Resource, SandboxError, TreeChoice,
     ids::IdMap,
     process::{Event, Given, Program, Worker, is_set},
     protocol::{Place, Reply, Request, Task, WORKER},
@@ -81,11 +81,11 @@ impl Sandbox {
     fn probe(&self, tree: TreeChoice) -> Result<bool, SandboxError> {
         let parent = self.scratch()?;
         let scratch = Scratch::new(&parent)?;
-        let reply = self.ask(Task::Probe(scratch.path.clone()));
+        let reply = self.ask(&self.ids, Task::Probe(scratch.path.clone()));
         // Also what processes that were killed have left.
         let mut left = scratch::abandoned(&parent);
         left.push(scratch.path.clone());
-        let removed = self.ask(Task::Remove(left));
+        let removed = self.ask(&self.ids, Task::Remove(left));
         match (reply?, tree) {
             (Reply::Overlay(false), TreeChoice::Overlay) => Err(SandboxError::Setup {
                 what: "mount overlayfs".to_owned(),
@@ -122,16 +122,21 @@ impl Sandbox {
                 entries: entries(changes, &spool)?,
             }),
             Err(SandboxError::CommandFailed { argv, status, .. }) => {
-                let kept = Kept {
-                    layers: job.layers.clone(),
-                    binds: job.binds.clone(),
-                    overlay: self.overlay,
+                let keep = |command: &Command| {
+                    let kept = Kept {
+                        layers: job.layers.clone(),
+                        binds: job.binds.clone(),
+                        overlay: self.overlay,
+                        command: command.clone(),
+                    };
+                    scratch.keep(&failed, &kept).ok()
                 };
+                let kept = job.commands().find(|it| it.argv == argv).and_then(keep);
                 Err(SandboxError::CommandFailed {
                     argv,
                     status,
                     tail: tail.lines(),
-                    state: scratch.keep(&failed, &kept).is_ok().then_some(failed),
+                    state: kept.map(|()| failed),
                 })
             }
             Err(error) => {
@@ -169,7 +174,8 @@ impl Sandbox {
             spool: Some(spool),
             terminal: false,
         };
-        let mut worker = Worker::start(&self.program, &self.ids, &self.request(task), given)?;
+        let request = self.request(&self.ids, task);
+        let mut worker = Worker::start(&self.program, &self.ids, &request, given)?;
         let result = loop {
             if is_set(cancelled) {
                 break Err(SandboxError::Cancelled);
@@ -205,22 +211,27 @@ impl Sandbox {
         Ok(())
     }
 
-    pub(crate) fn remove(&self, path: &Path) -> Result<(), SandboxError> {
-        self.ask(Task::Remove(vec![path.to_owned()])).map(drop)
+    fn remove(&self, path: &Path) -> Result<(), SandboxError> {
+        self.remove_as(&self.ids, path)
+    }
+
+    /// Removes a directory that was made under this mapping.
+    pub(crate) fn remove_as(&self, ids: &IdMap, path: &Path) -> Result<(), SandboxError> {
+        self.ask(ids, Task::Remove(vec![path.to_owned()])).map(drop)
     }
 
     /// Has a short task done.
-    fn ask(&self, task: Task) -> Result<Reply, SandboxError> {
-        let request = self.request(task);
-        Worker::start(&self.program, &self.ids, &request, Given::default())?.finish()
+    fn ask(&self, ids: &IdMap, task: Task) -> Result<Reply, SandboxError> {
+        let request = self.request(ids, task);
+        Worker::start(&self.program, ids, &request, Given::default())?.finish()
     }
 
-    pub(crate) fn request(&self, task: Task) -> Request {
+    pub(crate) fn request(&self, ids: &IdMap, task: Task) -> Request {
         Request {
             parent: std::process::id(),
-            owners: self.ids.owners(),
+            owners: ids.owners(),
             rootfs: self.rootfs.clone(),
-            label: self.ids.label.clone(),
+            label: ids.label.clone(),
             task,
         }
     }
@@ -231,6 +242,10 @@ impl Sandbox {
             overlay: self.overlay,
             resumed,
         }
+    }
+
+    pub(crate) fn rootfs(&self) -> &Path {
+        &self.rootfs
     }
 
     /// Where scratch directories are.

@@ -15,7 +15,7 @@ use kiln_digest::Digest;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::{Bind, Job, LayerBlob, SandboxError};
+use crate::{Bind, Command, Job, LayerBlob, SandboxError};
 
 const LOCK: &str = "lock";
 const DESCRIPTION: &str = "job.json";
@@ -38,6 +38,8 @@ pub(crate) struct Kept {
     pub(crate) binds: Vec<Bind>,
     /// Whether overlayfs was used.
     pub(crate) overlay: bool,
+    /// The command that failed.
+    pub(crate) command: Command,
 }
 
 /// The directory of all scratch directories of one mapping of ids.
@@ -79,15 +81,9 @@ impl Scratch {
 
     /// Takes up the tree of a failed job.
     pub(crate) fn resume(path: &Path) -> Result<(Self, Kept), SandboxError> {
-        let resume = || -> io::Result<(Self, Kept)> {
-            let description = fs::read(path.join(DESCRIPTION))?;
-            let kept = serde_json::from_slice(&description)?;
-            Ok((Self::lock(path.to_owned())?, kept))
-        };
-        resume().map_err(SandboxError::io(format!(
-            "there is no state of a failed job at `{}`",
-            path.display()
-        )))
+        let kept = description(path)?;
+        let scratch = Self::lock(path.to_owned()).map_err(no_state(path))?;
+        Ok((scratch, kept))
     }
 
     /// Where the tree of this job is kept if it fails.
@@ -108,6 +104,20 @@ impl Scratch {
             "the state of the failed job could not be kept",
         ))
     }
+}
+
+/// What is kept of a failed job.
+pub(crate) fn description(path: &Path) -> Result<Kept, SandboxError> {
+    fs::read(path.join(DESCRIPTION))
+        .and_then(|description| Ok(serde_json::from_slice(&description)?))
+        .map_err(no_state(path))
+}
+
+fn no_state(path: &Path) -> impl FnOnce(io::Error) -> SandboxError {
+    SandboxError::io(format!(
+        "there is no state of a failed job at `{}`",
+        path.display()
+    ))
 }
 
 /// Scratch directories that nobody uses any more.

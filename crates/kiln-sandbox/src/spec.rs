@@ -75,6 +75,16 @@ pub struct Job {
     pub capture: Vec<String>,
 }
 
+impl Job {
+    /// The commands that it runs, in order.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &Command> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Run(command) => Some(command),
+            _ => None,
+        })
+    }
+}
+
 /// A file outside that can be read inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

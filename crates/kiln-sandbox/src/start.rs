@@ -11,6 +11,7 @@ use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use crate::{
     Bind, Interactive, NetworkMode, Sandbox, SandboxError,
+    ids::IdMap,
     process::{Event, Given, Worker, is_set},
     protocol::{Place, Reply, Task},
     scratch::Scratch,
@@ -31,33 +32,34 @@ impl Sandbox {
     /// concern the program alone. When `cancelled` is set it gets `SIGTERM`, and `SIGKILL` if it
     /// has not ended 10 s later.
     pub fn start(&self, program: &Interactive, cancelled: &AtomicBool) -> Result<u8, SandboxError> {
-        match &program.state {
-            None => {
-                let scratch = Scratch::new(&self.scratch()?)?;
-                let place = self.place(&scratch, false);
-                let result = self.attend(program.clone(), place, Vec::new(), cancelled);
-                let removed = self.remove(&scratch.path);
-                let status = result?;
-                removed.map(|()| status)
-            }
-            Some(state) => {
-                let (scratch, kept) = Scratch::resume(state)?;
-                let place = Place {
-                    overlay: kept.overlay,
-                    ..self.place(&scratch, true)
-                };
-                let program = Interactive {
-                    layers: kept.layers,
-                    ..program.clone()
-                };
-                self.attend(program, place, kept.binds, cancelled)
-            }
-        }
+        let Some(state) = &program.state else {
+            let scratch = Scratch::new(&self.scratch()?)?;
+            let place = self.place(&scratch, false);
+            let ids = self
+                .ids
+                .for_program(program.command.uid, program.command.gid);
+            let result = self.attend(&ids, program.clone(), place, Vec::new(), cancelled);
+            // By the mapping that made it: others may not touch what is in it.
+            let removed = self.remove_as(&ids, &scratch.path);
+            let status = result?;
+            return removed.map(|()| status);
+        };
+        let (scratch, kept) = Scratch::resume(state)?;
+        let place = Place {
+            overlay: kept.overlay,
+            ..self.place(&scratch, true)
+        };
+        let program = Interactive {
+            layers: kept.layers,
+            ..program.clone()
+        };
+        self.attend(&self.ids, program, place, kept.binds, cancelled)
     }
 
     /// Runs the program to its end.
     fn attend(
         &self,
+        ids: &IdMap,
         program: Interactive,
         place: Place,
         mut binds: Vec<Bind>,
@@ -77,7 +79,7 @@ impl Sandbox {
             terminal: true,
             ..Given::default()
         };
-        let mut worker = Worker::start(&self.program, &self.ids, &self.request(task), given)?;
+        let mut worker = Worker::start(&self.program, ids, &self.request(ids, task), given)?;
         let mut asked: Option<Instant> = None;
         loop {
             match worker.wait(None::<&std::fs::File>)? {

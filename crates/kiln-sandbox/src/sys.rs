@@ -75,14 +75,12 @@ pub(crate) fn kill(process: i32, signal: i32) {
     let _ = unsafe { libc::kill(process, signal) };
 }
 
-/// Makes this process id 0 of its user namespace; its other groups go where that is allowed.
+/// Gives this process this user and this group, and no others.
 #[expect(unsafe_code, reason = "system calls")]
-pub(crate) fn set_ids(uid: u32, gid: u32, clear_groups: bool) -> io::Result<()> {
+pub(crate) fn set_ids(uid: u32, gid: u32) -> io::Result<()> {
     // SAFETY: plain system calls; no pointer is read as the count is 0.
     unsafe {
-        if clear_groups {
-            check(libc::setgroups(0, std::ptr::null()))?;
-        }
+        check(libc::setgroups(0, std::ptr::null()))?;
         check(libc::setresgid(gid, gid, gid))?;
         check(libc::setresuid(uid, uid, uid))
     }

@@ -40,9 +40,10 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_kept_however_they_come() {
-        let text: String = (0..100_000)
-            .map(|number| format!("line {number}\n"))
+        let lines: Vec<_> = (0..100_000)
+            .map(|number| format!("line {number}"))
             .collect();
+        let text = lines.join("\n");
         let mut tail = Tail::default();
         for chunk in text.as_bytes().chunks(777) {
             tail.push(chunk);

@@ -93,6 +93,7 @@ fn perform(request: &Request, control: &UnixStream) -> Result<Reply, Failure> {
                 limits: people(),
                 binds,
                 volumes: &program.volumes,
+                read_only: program.read_only,
                 work: Work::Program {
                     command: &program.command,
                     foreground: *terminal,
@@ -155,6 +156,7 @@ fn run(
         limits: job.limits,
         binds: &job.binds,
         volumes: &[],
+        read_only: false,
         work: Work::Steps(&job.steps),
         control: control.as_fd(),
         output: Some(output.as_fd()),

@@ -1,7 +1,6 @@
 //! A worker, and with the argument `job` a caller of one: so that tests can be other users.
 
 #![expect(
-    clippy::exit,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a program of tests"

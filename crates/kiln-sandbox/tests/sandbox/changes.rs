@@ -17,6 +17,8 @@ use crate::shown::shown;
 /// A user without privileges, with subordinate ids.
 const USER: &str = "kiln-sandbox-test";
 
+static USER_EXISTS: Once = Once::new();
+
 /// Runs a job in a sandbox of this kind, as root or as a plain user, as the kind asks.
 fn changes(store: &Store, choice: Choice, job: &Job) -> Vec<String> {
     if choice.ids == IdChoice::Root {
@@ -24,7 +26,6 @@ fn changes(store: &Store, choice: Choice, job: &Job) -> Vec<String> {
         let (result, output) = run(&sandbox, job, store.path());
         return shown(&result.unwrap_or_else(|error| panic!("{error}: {output}")));
     }
-    static USER_EXISTS: Once = Once::new();
     USER_EXISTS.call_once(|| {
         // Fails if the user is there from an earlier run.
         let _ = process::Command::new("useradd").arg(USER).output();
@@ -243,7 +244,7 @@ fn a_job_can_be_compared_with_other_layers() {
     let base = base(&store);
     let above = layer(store.path(), vec![file("etc/config", "new\n", 0o644)]);
     let mut job = store.job(
-        &[base.clone()],
+        std::slice::from_ref(&base),
         "echo new > /etc/config; echo more > /etc/more",
     );
     job.compare = Some(vec![store.programs.clone(), base, above]);
