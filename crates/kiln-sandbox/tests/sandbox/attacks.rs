@@ -2,18 +2,19 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::Path,
-    process::{self, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use kiln_layer::EntryKind;
-use kiln_sandbox::{Choice, Job, Limits, Resource, SandboxError, TreeError};
+use kiln_sandbox::{Choice, IdChoice, Job, Limits, Resource, SandboxError, TreeError};
 
-use crate::root::{Store, run};
-use crate::shown::shown;
+use crate::{
+    root::{Store, run},
+    shown::shown,
+    users::caller,
+};
 
 /// Runs a script that must fail, and gives how.
 fn failure(store: &Store, script: &str, limits: Limits) -> SandboxError {
@@ -303,15 +304,12 @@ fn a_cancelled_job_ends_with_all_its_processes() {
 fn what_a_killed_caller_leaves_ends_and_is_removed() {
     let store = Store::new();
     let job = store.job(&[], "sleep 54321.5");
-    let mut caller = process::Command::new(env!("CARGO_BIN_EXE_kiln-sandbox-worker"))
-        .args(["job", &serde_json::to_string(&Choice::default()).unwrap()])
-        .arg(store.path())
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = caller.stdin.take().unwrap();
-    input.write_all(&serde_json::to_vec(&job).unwrap()).unwrap();
-    drop(input);
+    let as_root = Choice {
+        ids: IdChoice::Root,
+        ..Choice::default()
+    };
+    let mut caller = caller(&store, "job", as_root, store.path(), &job);
+    let mut caller = caller.spawn().unwrap();
     while !runs("54321.5") {
         assert!(caller.try_wait().unwrap().is_none(), "the job ended");
         std::thread::yield_now();

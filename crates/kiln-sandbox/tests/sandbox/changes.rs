@@ -1,66 +1,25 @@
 //! What jobs change is captured, the same whatever the kind of sandbox.
 
-use std::{
-    fs,
-    io::Write as _,
-    os::unix::fs::PermissionsExt as _,
-    process::{self, Stdio},
-    sync::Once,
-};
+use std::process::Stdio;
 
 use kiln_layer::{Entry, EntryKind};
-use kiln_sandbox::{Choice, IdChoice, Job, LayerBlob, SandboxError, Step, TreeChoice};
+use kiln_sandbox::{Choice, Job, LayerBlob, SandboxError, Step};
 
-use crate::root::{Store, directory, entry, file, layer, run, shell, symlink};
-use crate::shown::shown;
+use crate::{
+    root::{Store, directory, entry, file, layer, run, shell, symlink},
+    users::{caller, kinds},
+};
 
-/// A user without privileges, with subordinate ids.
-const USER: &str = "kiln-sandbox-test";
-
-static USER_EXISTS: Once = Once::new();
-
-/// Runs a job in a sandbox of this kind, as root or as a plain user, as the kind asks.
+/// Runs a job in a sandbox of this kind.
 fn changes(store: &Store, choice: Choice, job: &Job) -> Vec<String> {
-    if choice.ids == IdChoice::Root {
-        let sandbox = store.sandbox(choice).unwrap();
-        let (result, output) = run(&sandbox, job, store.path());
-        return shown(&result.unwrap_or_else(|error| panic!("{error}: {output}")));
-    }
-    USER_EXISTS.call_once(|| {
-        // Fails if the user is there from an earlier run.
-        let _ = process::Command::new("useradd").arg(USER).output();
-    });
-    let home = tempfile::Builder::new().tempdir_in(store.path()).unwrap();
-    let program = store.path().join("worker");
-    if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_kiln-sandbox-worker"), &program).unwrap();
-    }
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let user = format!("--reuid={USER}");
-    let group = format!("--regid={USER}");
-    let mut child = process::Command::new("setpriv")
-        .args([&user, &group, "--clear-groups"])
-        .arg(&program)
-        .args(["job", &serde_json::to_string(&choice).unwrap()])
-        .arg(home.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
+    let directory = tempfile::tempdir_in(store.path()).unwrap();
+    let output = caller(store, "job", choice, directory.path(), job)
+        .stderr(Stdio::inherit())
+        .output()
         .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(&serde_json::to_vec(job).unwrap()).unwrap();
-    drop(input);
-    let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{choice:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().map(str::to_owned).collect()
-}
-
-/// Every kind of sandbox.
-fn kinds() -> impl Iterator<Item = Choice> {
-    [IdChoice::Root, IdChoice::Subordinate, IdChoice::Single]
-        .into_iter()
-        .flat_map(|ids| [TreeChoice::Overlay, TreeChoice::Copy].map(|tree| Choice { ids, tree }))
 }
 
 fn assert_changes(store: &Store, job: &Job, expected: &[&str]) {

@@ -1,0 +1,171 @@
+//! Programs for people.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    sync::atomic::AtomicBool,
+};
+
+use kiln_sandbox::{Choice, IdChoice, Interactive, NetworkMode, SandboxError, TreeChoice, Volume};
+
+use crate::{
+    root::{Store, run, shell},
+    users::{caller, kinds, plain_user},
+};
+
+fn program(store: &Store, script: &str) -> Interactive {
+    Interactive {
+        layers: vec![store.programs.clone()],
+        state: None,
+        command: shell(script),
+        volumes: Vec::new(),
+        network: NetworkMode::None,
+        hostname: "host".to_owned(),
+        read_only: false,
+    }
+}
+
+/// What a program prints in a sandbox of this kind, and its exit status.
+fn start(store: &Store, choice: Choice, program: &Interactive) -> (String, i32) {
+    let directory = tempfile::tempdir_in(store.path()).unwrap();
+    let output = caller(store, "start", choice, directory.path(), program)
+        .output()
+        .unwrap();
+    let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (printed, output.status.code().unwrap())
+}
+
+/// The kinds of ids.
+fn ids() -> impl Iterator<Item = Choice> {
+    kinds().filter(|kind| kind.tree == TreeChoice::Overlay)
+}
+
+#[test]
+fn a_program_has_its_output_and_its_exit_status() {
+    let store = Store::new();
+    for kind in kinds() {
+        let said = start(
+            &store,
+            kind,
+            &program(&store, "hostname; echo > /new; exit 3"),
+        );
+        assert_eq!(said, ("host\n".to_owned(), 3), "{kind:?}");
+        let killed = start(&store, kind, &program(&store, "kill -9 $$"));
+        assert_eq!(killed, (String::new(), 137), "{kind:?}");
+    }
+}
+
+#[test]
+fn volumes_belong_to_who_calls_and_to_who_the_program_is() {
+    let store = Store::new();
+    for kind in ids() {
+        for user in [0, 1001, 1_000_660_000] {
+            let volume = tempfile::tempdir_in(store.path()).unwrap();
+            fs::set_permissions(volume.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            let (uid, gid) = match kind.ids {
+                IdChoice::Root => (user, 0),
+                _ => plain_user(),
+            };
+            std::os::unix::fs::chown(volume.path(), Some(uid), Some(gid)).unwrap();
+            let script = "id -u; stat -c %u /work; echo x > /work/file; stat -c %u /usr/bin/id; \
+                          stat -c %a /tmp; echo x > /read-only/x || echo refused";
+            let mut program = program(&store, script);
+            program.command.uid = user;
+            program.volumes = [("/work", false), ("/read-only", true)]
+                .map(|(target, read_only)| Volume {
+                    source: volume.path().to_owned(),
+                    target: target.to_owned(),
+                    read_only,
+                })
+                .to_vec();
+            let (printed, status) = start(&store, kind, &program);
+            // The only id there is owns all.
+            let root = if kind.ids == IdChoice::Single {
+                user
+            } else {
+                0
+            };
+            let expected = format!("{user}\n{user}\n{root}\n1777\nrefused\n");
+            let lines: Vec<_> = printed
+                .lines()
+                .filter(|line| !line.starts_with("/bin/sh"))
+                .collect();
+            assert_eq!(lines.join("\n") + "\n", expected, "{kind:?} {user}");
+            assert_eq!(status, 0);
+            let made = fs::metadata(volume.path().join("file")).unwrap();
+            assert_eq!(made.uid(), uid, "{kind:?} {user}");
+        }
+    }
+}
+
+#[test]
+fn a_read_only_tree_takes_only_temporary_files() {
+    let store = Store::new();
+    let script = "echo > /tmp/a; echo > /run/a; echo > /dev/shm/a; echo > /new || exit 5";
+    for kind in ids() {
+        let program = Interactive {
+            read_only: true,
+            ..program(&store, script)
+        };
+        assert_eq!(start(&store, kind, &program).1, 5, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_program_without_network_has_a_loopback_device_only() {
+    let store = Store::new();
+    let devices = program(&store, "cat /proc/net/dev");
+    let (printed, _) = start(&store, ids().next().unwrap(), &devices);
+    let names: Vec<_> = printed
+        .lines()
+        .skip(2)
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    assert_eq!(
+        names.iter().map(|name| name.trim()).collect::<Vec<_>>(),
+        ["lo"]
+    );
+}
+
+#[test]
+fn a_program_that_is_asked_to_stop_ends_by_a_signal() {
+    let store = Store::new();
+    let sandbox = store.sandbox(Choice::default()).unwrap();
+    let status = sandbox
+        .start(
+            &program(&store, "trap 'exit 9' TERM; while :; do sleep 0.01; done"),
+            &AtomicBool::new(true),
+        )
+        .unwrap();
+    assert!(status == 9 || status == 143, "{status}");
+}
+
+#[test]
+fn people_go_on_where_a_job_failed() {
+    let store = Store::new();
+    for tree in [TreeChoice::Overlay, TreeChoice::Copy] {
+        let choice = Choice {
+            ids: IdChoice::Root,
+            tree,
+        };
+        let sandbox = store.sandbox(choice).unwrap();
+        let job = store.job(&[], "echo x > /made; exit 1");
+        let (result, _) = run(&sandbox, &job, store.path());
+        let Err(SandboxError::CommandFailed {
+            state: Some(state), ..
+        }) = result
+        else {
+            panic!("{result:?}");
+        };
+        let again = |script: &str| {
+            let program = Interactive {
+                state: Some(state.clone()),
+                ..program(&store, script)
+            };
+            sandbox.start(&program, &AtomicBool::new(false)).unwrap()
+        };
+        assert_eq!(again("test -e /made && echo > /more"), 0);
+        assert_eq!(again("test -e /more"), 0);
+        sandbox.discard(&state).unwrap();
+    }
+}

@@ -1,0 +1,81 @@
+//! Sandboxes of other users.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::Path,
+    process::{Command, Stdio},
+    sync::Once,
+};
+
+use kiln_sandbox::{Choice, IdChoice, TreeChoice};
+use serde::Serialize;
+
+use crate::root::Store;
+
+/// A user without privileges, with subordinate ids.
+const USER: &str = "kiln-sandbox-test";
+
+static USER_EXISTS: Once = Once::new();
+
+/// Every kind of sandbox.
+pub(crate) fn kinds() -> impl Iterator<Item = Choice> {
+    [IdChoice::Root, IdChoice::Subordinate, IdChoice::Single]
+        .into_iter()
+        .flat_map(|ids| [TreeChoice::Overlay, TreeChoice::Copy].map(|tree| Choice { ids, tree }))
+}
+
+/// A program that does a task (`job` or `start`) in a sandbox of this kind: as root where it asks
+/// for root, else as a plain user, to whom the directory is given.
+pub(crate) fn caller(
+    store: &Store,
+    task: &str,
+    choice: Choice,
+    directory: &Path,
+    request: &impl Serialize,
+) -> Command {
+    let program = store.path().join("worker");
+    if !program.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_kiln-sandbox-worker"), &program).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(
+        directory.join("request"),
+        serde_json::to_vec(request).unwrap(),
+    )
+    .unwrap();
+    let mut command = if choice.ids == IdChoice::Root {
+        Command::new(&program)
+    } else {
+        let (uid, gid) = plain_user();
+        chown(directory, Some(uid), Some(gid)).unwrap();
+        let mut command = Command::new("setpriv");
+        command
+            .args([format!("--reuid={uid}"), format!("--regid={gid}")])
+            .arg("--clear-groups")
+            .arg(&program);
+        command
+    };
+    command
+        .args([task, &serde_json::to_string(&choice).unwrap()])
+        .arg(directory)
+        .stdin(Stdio::null());
+    command
+}
+
+/// The ids of the user, who is made if there is none yet.
+pub(crate) fn plain_user() -> (u32, u32) {
+    USER_EXISTS.call_once(|| {
+        // Fails if the user is there from an earlier run.
+        let _ = Command::new("useradd").arg(USER).output();
+    });
+    let id = |option: &str| {
+        let output = Command::new("id").args([option, USER]).output().unwrap();
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    (id("-u"), id("-g"))
+}
