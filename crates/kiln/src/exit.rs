@@ -22,5 +22,7 @@ pub(crate) const STORAGE: u8 = 8;
 pub(crate) const ENGINE: u8 = 9;
 /// A fault of kiln itself.
 pub(crate) const INTERNAL: u8 = 70;
+/// The program to start in an image is not there or cannot be started, as shells say it.
+pub(crate) const NOT_STARTED: u8 = 127;
 /// Interrupted by the user (128 + SIGINT).
 pub(crate) const INTERRUPTED: u8 = 130;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_sandbox::{Choice, Command, IdChoice, LayerBlob, Sandbox, TreeChoice};
+use kiln_sandbox::{Choice, IdChoice, Sandbox, TreeChoice};
 
 use crate::{error::Failure, exit};
 
@@ -25,19 +25,6 @@ pub(crate) fn choice() -> Result<Choice, Failure> {
         }),
         Err(_) => Ok(Choice::default()),
     }
-}
-
-pub(crate) struct Kept {
-    pub(crate) layers: Vec<LayerBlob>,
-    pub(crate) command: Command,
-}
-
-pub(crate) fn kept(_: &Sandbox, _: &Path) -> Result<Kept, Failure> {
-    Err(Failure::new(exit::INTERNAL, "not yet"))
-}
-
-pub(crate) fn clear(_: &Sandbox) -> Result<(), Failure> {
-    Ok(())
 }
 
 /// The error is the word that is not understood.

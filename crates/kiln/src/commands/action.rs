@@ -89,7 +89,7 @@ fn execute(
     };
     let done = kiln_build::execute(action, &context, out);
     if let Some(sandbox) = opened.get() {
-        sandbox::clear(sandbox)?;
+        sandbox.clear()?;
     }
     Ok(done?)
 }

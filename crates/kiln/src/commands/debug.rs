@@ -31,22 +31,23 @@ pub(crate) fn run(args: &Debug, global: &Global, output: &Output) -> Result<u8, 
         output.note(format!("removed what `{}` has left", failed.title));
         return Ok(exit::SUCCESS);
     }
-    let kept = sandbox::kept(&sandbox, &failed.state)?;
+    let command = sandbox.failed_command(&failed.state)?;
     output.note(format!(
         "what `{}` has left; this failed in it:",
         failed.title
     ));
-    output.note(format!("  {}", quoted(&kept.command.argv)));
+    output.note(format!("  {}", quoted(&command.argv)));
     let mut command = Command {
         argv: program::shell(),
-        ..kept.command
+        ..command
     };
     command.env.retain(|(name, _)| name != "TERM");
     command
         .env
         .extend(program::terminal().map(|it| ("TERM".to_owned(), it)));
     let program = Interactive {
-        layers: kept.layers,
+        // Those of the state.
+        layers: vec![],
         state: Some(failed.state.clone()),
         command,
         volumes: vec![],
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &Debug, global: &Global, output: &Output) -> Result<u8, 
         hostname: "kiln".to_owned(),
         read_only: false,
     };
-    let status = sandbox.start(&program, &interrupt::of_program())?;
+    let status = program::start(&sandbox, &program, &interrupt::of_program())?;
     output.note(format!(
         "it stays as you left it; `kiln debug --discard {}` removes it",
         key.short()

@@ -132,6 +132,8 @@ fn as_text(plan: &Plan, state: &State, output: &Output) {
             let what = match state.results[layer.step] {
                 Some(size) => format!("reuse  {:>9}", bytes(size)),
                 None if step.action.executes() => format!("run    {:>9}", ""),
+                // Made from what other steps give.
+                None if inputs == 0 => format!("pack   {:>9}", ""),
                 None => format!("pack  ~{:>9}", bytes(inputs)),
             };
             let download = match state.downloads[layer.step] {

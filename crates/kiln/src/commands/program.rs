@@ -1,9 +1,9 @@
 //! From an image of the store and options to a program that the sandbox starts.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, sync::atomic::AtomicBool};
 
 use kiln_oci::Image;
-use kiln_sandbox::{Command, Interactive, LayerBlob, NetworkMode, Volume};
+use kiln_sandbox::{Command, Interactive, LayerBlob, NetworkMode, Sandbox, SandboxError, Volume};
 use kiln_store::Store;
 use serde::Deserialize;
 
@@ -98,6 +98,24 @@ pub(crate) fn interactive(
         network: NetworkMode::Host,
         hostname: host_name(),
         read_only: options.read_only,
+    })
+}
+
+/// Starts a program and gives its exit status.
+pub(crate) fn start(
+    sandbox: &Sandbox,
+    program: &Interactive,
+    cancelled: &AtomicBool,
+) -> Result<u8, Failure> {
+    sandbox.start(program, cancelled).map_err(|error| {
+        let code = match &error {
+            SandboxError::CommandNotStarted { .. } => exit::NOT_STARTED,
+            _ => return error.into(),
+        };
+        Failure {
+            code,
+            ..error.into()
+        }
     })
 }
 

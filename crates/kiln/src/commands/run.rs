@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Run, global: &Global, output: &Output) -> Result<u8, Fa
             let message = format!("`{name}` serves nothing");
             Err(Failure::new(exit::USAGE, message).hint("leave out `--port`"))
         }
-        None => Ok(sandbox.start(&program, &interrupt::of_program())?),
+        None => program::start(&sandbox, &program, &interrupt::of_program()),
     }
 }
 
@@ -114,9 +114,9 @@ fn serve(
                 }
             }
         });
-        let status = sandbox.start(program, &cancelled);
+        let status = program::start(sandbox, program, &cancelled);
         ended.store(true, Ordering::Relaxed);
-        Ok(status?)
+        status
     })
 }
 

@@ -14,5 +14,5 @@ pub(crate) fn run(args: &Shell, global: &Global) -> Result<u8, Failure> {
     let settings = Settings::of(&image)?;
     let program = program::interactive(&store, &image, &settings, &args.program, program::shell())?;
     let sandbox = sandbox::open(&store.rootfs_dir())?;
-    Ok(sandbox.start(&program, &interrupt::of_program())?)
+    program::start(&sandbox, &program, &interrupt::of_program())
 }

@@ -83,7 +83,7 @@ fn gc(
     let unpacked = is_filled(&store.rootfs_dir());
     if unpacked && !dry_run {
         store.alone(&mut |_| output.note(WAITING), |store| {
-            sandbox::clear(&sandbox::open(&store.rootfs_dir())?)?;
+            sandbox::open(&store.rootfs_dir())?.clear()?;
             for (key, _) in store.failed()? {
                 store.forget_failed(&key)?;
             }
