@@ -21,8 +21,10 @@ pub(crate) fn check(family: &Family, places: &AllPlaces) -> Vec<RecipeError> {
         for image in &family.images {
             let components = family.components(image);
             file_collisions(&components, places, problems);
-            source_collisions(&components, places, problems);
             variables(&components, places, problems);
+        }
+        for components in resolved_together(family) {
+            source_collisions(&components, places, problems);
         }
     })
 }
@@ -142,7 +144,23 @@ fn file_collisions(components: &[&Component], places: &AllPlaces, problems: &Pro
     }
 }
 
-/// Two components of one image that say how one project is built, reported at the later one.
+/// The components whose Python packages are chosen together: those of all images that differ in
+/// the IDE alone.
+fn resolved_together(family: &Family) -> Vec<Vec<&Component>> {
+    let mut together: BTreeMap<_, Vec<&Component>> = BTreeMap::new();
+    for image in &family.images {
+        let key = (&image.base, &image.accelerator, &image.bundle);
+        let known = together.entry(key).or_default();
+        for component in family.components(image) {
+            if !known.iter().any(|it| it.id == component.id) {
+                known.push(component);
+            }
+        }
+    }
+    together.into_values().collect()
+}
+
+/// Two components that say how one project is built, reported at the later one.
 fn source_collisions(components: &[&Component], places: &AllPlaces, problems: &Problems) {
     let mut seen: BTreeMap<&str, &ComponentId> = BTreeMap::new();
     for component in components {
@@ -158,7 +176,7 @@ fn source_collisions(components: &[&Component], places: &AllPlaces, problems: &P
                 spot.cloned()
                     .unwrap_or_else(|| Spot::file(&component.at.file)),
                 format!("`{first}` already says how `{project}` is built"),
-                Some("one component says it for all that stand above it".to_owned()),
+                Some("one says it for all whose packages are chosen together".to_owned()),
             );
         }
     }

@@ -88,8 +88,8 @@
 //!
 //! - Every component, file and keyring that is named exists; chains of `extends` end.
 //! - No two images are the same combination or would have the same name; every name parses back.
-//! - No two components of an image place a file at one path, or say how one project is built;
-//!   every `${NAME}` was set before.
+//! - No two components of an image place a file at one path; no two components of images that
+//!   differ in the IDE alone say how one project is built; every `${NAME}` was set before.
 
 mod check;
 mod component;

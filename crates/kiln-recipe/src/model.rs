@@ -324,8 +324,8 @@ pub struct Component {
     pub requirements: Vec<Requirement>,
     /// OS packages.
     pub os_packages: Vec<OsPackage>,
-    /// Projects that may be built from their source distribution, by normalised name. No two
-    /// components of an image say it of one project.
+    /// Projects that may be built from their source distribution, by normalised name. Of the
+    /// components of images that differ in the IDE alone, no two say it of one project.
     pub from_source: BTreeMap<String, FromSource>,
     /// Environment, in order. `${NAME}` in a value means what `NAME` was before.
     pub env: Vec<(String, String)>,

@@ -247,6 +247,35 @@ fn what_is_wrong_in_tables_of_projects() {
 }
 
 #[test]
+fn two_ides_on_one_bundle_cannot_both_say_how_a_project_is_built() {
+    let mut files = files(SCIENCE);
+    for ide in ["lab", "code"] {
+        let text = "command = [\"/start\"]\n[from-source.pandoc]\n";
+        let path = format!("ides/{ide}/ide.toml");
+        files.files.insert(path, text.as_bytes().to_vec());
+    }
+    let image = |bundle: &str, ide: &str| {
+        format!("[[image]]\nbase = \"debian-12\"\nbundle = \"{bundle}\"\nide = \"{ide}\"\n")
+    };
+    let mut with = |images: &str| {
+        let kiln = format!("{KILN}{images}");
+        files
+            .files
+            .insert("kiln.toml".to_owned(), kiln.into_bytes());
+        parse(&files)
+    };
+    // On different bundles their packages have nothing to do with each other.
+    with(&(image("science", "lab") + &image("minimal", "code"))).unwrap();
+    let errors = with(&(image("science", "lab") + &image("science", "code"))).unwrap_err();
+    insta::assert_snapshot!(errors, @r"
+    ides/code/ide.toml:2:14: `ide/lab` already says how `pandoc` is built
+       2 | [from-source.pandoc]
+         |              ^^^^^^
+    hint: one says it for all whose packages are chosen together
+    ");
+}
+
+#[test]
 fn what_is_wrong_in_directories() {
     let mut linked = files(SCIENCE);
     let link = "bundles/science/tree/README".to_owned();
