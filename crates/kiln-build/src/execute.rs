@@ -514,5 +514,17 @@ fn file_entries(files: &Files, open: &OpenInput<'_>) -> Result<Vec<Entry>, Execu
             capability: None,
         })
     };
-    files.files.iter().map(entry).collect()
+    let whiteout = |path: &String| {
+        Ok(Entry {
+            path: relative(path)?,
+            kind: EntryKind::Whiteout,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime: REPRODUCIBLE_MTIME,
+            capability: None,
+        })
+    };
+    let placed = files.files.iter().map(entry);
+    placed.chain(files.removed.iter().map(whiteout)).collect()
 }

@@ -162,6 +162,10 @@ pub struct Files {
     pub files: Vec<PlacedFile>,
     /// The Python tree: missing directories below it belong to its owner.
     pub placement: Placement,
+    /// Paths (absolute, sorted) that are removed from the layers below: compiled modules of sources
+    /// that are replaced, which Python would load instead of the new ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
 }
 
 /// One file of the family.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_lock::{Deb, Wheel};
-use kiln_recipe::Component;
+use kiln_recipe::{Component, PythonVersion};
 
 use crate::{
-    action::{Bytecode, Kind, PackBytecode, PackDebs},
+    action::{Bytecode, Kind, PackBytecode, PackDebs, PlacedFile, Placement},
     draft::{Context, Draft, archives, deb_input, sorted},
 };
 
@@ -79,6 +79,35 @@ impl Context<'_> {
         drafts.push(self.layer(component, title.clone(), kind, Vec::new(), &title));
         drafts
     }
+
+    /// The compiled modules that `files` of the family put out of date if they replace files of
+    /// packages: compiled modules are not compared with their sources.
+    pub(crate) fn replaced_modules(&self, files: &[PlacedFile]) -> Vec<String> {
+        if self.options.pack_only || !self.options.bytecode {
+            return Vec::new();
+        }
+        let Placement { prefix, python, .. } = &self.placement;
+        let packages = format!("{prefix}/lib/python{python}/site-packages/");
+        let is_placed = |path: &String| files.iter().any(|file| file.to == *path);
+        let mut removed: Vec<_> = files
+            .iter()
+            .filter(|file| file.to.starts_with(&packages))
+            .filter_map(|file| compiled(&file.to, *python))
+            .filter(|path| !is_placed(path))
+            .collect();
+        removed.sort();
+        removed
+    }
+}
+
+/// Where the compiled form of `source`, an absolute path, is, if Python compiles it (PEP 3147).
+fn compiled(source: &str, python: PythonVersion) -> Option<String> {
+    let (directory, file) = source.rsplit_once('/')?;
+    let stem = file.strip_suffix(".py")?;
+    let PythonVersion { major, minor } = python;
+    Some(format!(
+        "{directory}/__pycache__/{stem}.cpython-{major}{minor}.pyc"
+    ))
 }
 
 /// A package and all that it depends on, of `debs`.

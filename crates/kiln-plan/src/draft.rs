@@ -370,9 +370,11 @@ impl<'a> Context<'a> {
             .collect::<Vec<_>>()
             .join(" ");
         let title = format!("{}: {}", component.id.name, count(files.len(), "file"));
+        let removed = self.replaced_modules(&files);
         let kind = Kind::Files(Files {
             files,
             placement: self.placement.clone(),
+            removed,
         });
         Some(self.layer(component, title, kind, inputs, &list))
     }

@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, fs, process::Command as Process};
 
 use kiln_layer::REPRODUCIBLE_MTIME;
 use kiln_package::zip::{self, NewMember};
-use kiln_plan::Archive;
-use kiln_recipe::PythonVersion;
+use kiln_plan::{ACTION_FORMAT, Action, Archive, Compression, Files, Kind};
+use kiln_recipe::{Platform, PythonVersion};
 use tempfile::TempDir;
 
 use super::*;
+use crate::execute::{Product, product};
 
 /// Major and minor version of the host's Python.
 fn host_python() -> PythonVersion {
@@ -330,4 +331,27 @@ fn of_modules_that_two_wheels_ship_the_winner_s_is_packed() {
             .filter(owned)
             .all(|entry| (entry.uid, entry.gid) == (1001, 0))
     );
+}
+
+#[test]
+fn a_file_of_the_family_removes_the_module_of_the_source_that_it_replaces() {
+    let module = "/opt/app-root/lib/python3.11/site-packages/pkg/__pycache__/a.cpython-311.pyc";
+    let action = Action {
+        format: ACTION_FORMAT,
+        platform: Platform::LinuxAmd64,
+        compression: Compression::default(),
+        kind: Kind::Files(Files {
+            files: Vec::new(),
+            placement: placement(),
+            removed: vec![module.into()],
+        }),
+    };
+    let open = |_: &Digest| Err(io::Error::other("no archive is needed"));
+    let context = Context::packing(&open, Path::new("/"));
+    let Product::Entries(entries) = product(&action, &context).unwrap() else {
+        panic!("files make a layer");
+    };
+    let last = entries.last().unwrap();
+    assert_eq!(last.path.as_bytes(), &module.as_bytes()[1..]);
+    assert!(matches!(last.kind, EntryKind::Whiteout));
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kiln_digest::Digest;
 use kiln_lock::{Deb, Lock, LockedImage};
 use kiln_plan::{Action, Kind, OWN_LAYER, Origin, Plan, PlanOptions, Step};
-use kiln_recipe::{Artifact, ArtifactOrigin, Family, RunCommand, RunUser};
+use kiln_recipe::{Artifact, ArtifactOrigin, Family, PlacedFile, RunCommand, RunUser};
 use proptest::prelude::*;
 
 use crate::fixture::{at, deb, family, keys, lock, packages, plan_with};
@@ -282,6 +282,50 @@ fn the_module_of_the_wheel_that_wins_is_the_one_that_is_packed() {
         .unwrap();
     let expected = BTreeMap::from([("/opt/x.py".to_owned(), compiled.key)]);
     assert_eq!(packed[0].1.winners, expected);
+}
+
+#[test]
+fn compiled_modules_of_sources_that_the_family_replaces_are_removed() {
+    let site = "/opt/app-root/lib/python3.11/site-packages";
+    let places = [
+        "/etc/tool.py".to_owned(),
+        format!("{site}/pkg/__pycache__/kept.cpython-311.pyc"),
+        format!("{site}/pkg/data.txt"),
+        format!("{site}/pkg/kept.py"),
+        format!("{site}/pkg/settings.py"),
+    ];
+    let mut family = family(&["data"], &["lab"]);
+    family.bundles.get_mut("data").unwrap().component.files = places
+        .into_iter()
+        .map(|to| PlacedFile {
+            source: "file".into(),
+            to,
+            mode: 0o644,
+            owner: (0, 0),
+            sha256: Digest::of(b"file"),
+            size: 4,
+            at: at(),
+        })
+        .collect();
+    let packages = BTreeMap::from([("data".to_owned(), wheels(&[("a", 10)]))]);
+    let lock = with_python(lock(&[("data", "lab")], &packages));
+    let removed = |options| {
+        let plan = plan_with(&family, &lock, options);
+        let files = find(&plan, |kind| match kind {
+            Kind::Files(files) => Some(files),
+            _ => None,
+        });
+        files[0].1.removed.clone()
+    };
+    assert_eq!(
+        removed(PlanOptions::default()),
+        [format!("{site}/pkg/__pycache__/settings.cpython-311.pyc")]
+    );
+    let without = PlanOptions {
+        bytecode: false,
+        ..PlanOptions::default()
+    };
+    assert_eq!(removed(without), [""; 0]);
 }
 
 #[test]
