@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     ExitStatus, Interactive, Job, Resource, SandboxError, TreeError,
-    tree::{Change, Owners},
+    tree::{Changes, Owners},
 };
 
 /// The first argument of a worker.
@@ -96,7 +96,7 @@ pub(crate) enum Reply {
     /// Probed: whether overlayfs can be mounted.
     Overlay(bool),
     /// A job's changes.
-    Captured(Vec<Change>),
+    Captured(Changes),
     /// The program of a `Start` ended.
     Ended(ExitStatus),
     /// Everything was removed.

@@ -19,7 +19,7 @@ use crate::{
     protocol::{Place, Reply, Request, Task, WORKER},
     scratch::{self, Kept, Scratch},
     tail::Tail,
-    tree::entries,
+    tree::{Changes, entries},
 };
 
 /// Runs jobs. Cheap to keep, and many threads may use it at once.
@@ -37,6 +37,9 @@ pub struct Captured {
     /// What differs from the layers, sorted by path. Payloads are views of a file in the spool
     /// directory that has no name any more.
     pub entries: Vec<Entry>,
+    /// The directories above these entries that do not differ, sorted by path, as they are:
+    /// layers list them, too.
+    pub parents: Vec<Entry>,
 }
 
 impl Sandbox {
@@ -119,7 +122,8 @@ impl Sandbox {
         let result = self.work(job, &scratch, &spool, output, &mut tail, cancelled);
         match result {
             Ok(changes) => Ok(Captured {
-                entries: entries(changes, &spool)?,
+                entries: entries(changes.entries, &spool)?,
+                parents: entries(changes.parents, &spool)?,
             }),
             Err(SandboxError::CommandFailed { argv, status, .. }) => {
                 let keep = |command: &Command| {
@@ -155,7 +159,7 @@ impl Sandbox {
         output: &mut (dyn FnMut(&[u8]) + Send),
         tail: &mut Tail,
         cancelled: &AtomicBool,
-    ) -> Result<Vec<crate::tree::Change>, SandboxError> {
+    ) -> Result<Changes, SandboxError> {
         let task = Task::Run {
             job: job.clone(),
             place: self.place(scratch, false),

@@ -17,7 +17,7 @@ use crate::{
     protocol::{self, CONTROL_FD, Failure, Go, OUTPUT_FD, Place, Reply, Request, SPOOL_FD, Task},
     sys,
     tree::{
-        Capture, Change, LayerTree, Owners, Rootfs, Snapshot, Spool, Tree, capture, copy_layers,
+        Capture, Changes, LayerTree, Owners, Rootfs, Snapshot, Spool, Tree, capture, copy_layers,
         remove_tree,
     },
 };
@@ -138,7 +138,7 @@ fn run(
     job: &Job,
     place: &Place,
     control: &UnixStream,
-) -> Result<Vec<Change>, Failure> {
+) -> Result<Changes, Failure> {
     let output = inherited(OUTPUT_FD).ok_or_else(|| Failure::setup("find the output")("closed"))?;
     let spool = inherited(SPOOL_FD).ok_or_else(|| Failure::setup("find the spool")("closed"))?;
     namespaces::enter_others(NetworkMode::None, HOSTNAME)?;

@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Read as _},
     path::Path,
 };
 
@@ -14,14 +13,13 @@ use kiln_layer::EntryPath;
 use rustix::fs::FileType;
 
 use super::{
-    Change, ChangeKind, LayerTree, Owner, Owners, Snapshot, Spool, SymlinkOwners, TreeError,
-    beneath, capability,
+    Change, ChangeKind, Changes, LayerTree, Owner, Owners, Snapshot, Spool, SymlinkOwners,
+    TreeError, beneath, capability,
+    compare::differ,
     error::Cause,
+    scope::{Place, Scope, relative},
     view::{Forest, Node, NodeKind, Root, RootKind},
 };
-
-/// Other file systems are mounted there.
-const NEVER: [&[u8]; 5] = [b"dev", b"proc", b"run", b"sys", b"tmp"];
 
 /// What to capture.
 pub(crate) struct Capture<'a> {
@@ -68,7 +66,7 @@ pub(crate) enum Tree<'a> {
 ///   whiteout; one that is removed and made again is a whiteout for each name that it lost.
 /// - Of the names of one file the first carries the content. Names that it had in the layers
 ///   below, and kept, do not count.
-pub(crate) fn capture(capture: &Capture<'_>, spool: &mut Spool) -> Result<Vec<Change>, TreeError> {
+pub(crate) fn capture(capture: &Capture<'_>, spool: &mut Spool) -> Result<Changes, TreeError> {
     let Views {
         forest,
         now,
@@ -89,6 +87,7 @@ pub(crate) fn capture(capture: &Capture<'_>, spool: &mut Spool) -> Result<Vec<Ch
             group_of_new: None,
         }],
         found: Vec::new(),
+        passed: BTreeMap::new(),
     };
     while let Some(directory) = walk.left.pop() {
         walk.directory(&directory)?;
@@ -96,7 +95,8 @@ pub(crate) fn capture(capture: &Capture<'_>, spool: &mut Spool) -> Result<Vec<Ch
     let mut changes: Vec<Change> = Vec::new();
     // The number of the change that carries an inode with more names than one.
     let mut carriers = BTreeMap::new();
-    for (path, node) in walk.sorted() {
+    let (found, parents) = walk.finish();
+    for (path, node) in found {
         let Some(node) = node else {
             changes.push(removed(path));
             continue;
@@ -116,7 +116,13 @@ pub(crate) fn capture(capture: &Capture<'_>, spool: &mut Spool) -> Result<Vec<Ch
         }
         changes.push(changed(&forest, path, &node, spool)?);
     }
-    Ok(changes)
+    let parents = parents
+        .into_iter()
+        .map(|(path, node)| changed(&forest, path, &node, spool));
+    Ok(Changes {
+        parents: parents.collect::<Result<_, _>>()?,
+        entries: changes,
+    })
 }
 
 /// The tree after the job, and what it is compared with.
@@ -167,48 +173,6 @@ impl<'a> Views<'a> {
     }
 }
 
-/// Which paths are captured.
-struct Scope(Vec<Vec<u8>>);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Inside,
-    /// It is not captured, but something below it is.
-    Above,
-    Outside,
-}
-
-impl Scope {
-    fn new(prefixes: &[String]) -> Self {
-        Self(prefixes.iter().map(|prefix| relative(prefix)).collect())
-    }
-
-    fn place(&self, path: &[u8]) -> Place {
-        if NEVER.contains(&path) {
-            Place::Outside
-        } else if self.0.is_empty() || self.0.iter().any(|prefix| is_within(path, prefix)) {
-            Place::Inside
-        } else if self.0.iter().any(|prefix| is_within(prefix, path)) {
-            Place::Above
-        } else {
-            Place::Outside
-        }
-    }
-}
-
-/// Whether `path` is `directory` or below it.
-fn is_within(path: &[u8], directory: &[u8]) -> bool {
-    match path.strip_prefix(directory) {
-        Some(rest) => rest.is_empty() || directory.is_empty() || rest[0] == b'/',
-        None => false,
-    }
-}
-
-/// A path inside, without slashes at its ends.
-fn relative(path: &str) -> Vec<u8> {
-    path.trim_matches('/').as_bytes().to_vec()
-}
-
 /// A path that differs, and what is there now.
 type Found = (Vec<u8>, Option<Node>);
 
@@ -218,6 +182,8 @@ struct Walk<'f> {
     mount_points: BTreeSet<Vec<u8>>,
     left: Vec<Directory>,
     found: Vec<Found>,
+    /// Directories that do not differ, but something in them may.
+    passed: BTreeMap<Vec<u8>, Node>,
 }
 
 /// A directory of either view.
@@ -278,6 +244,10 @@ impl Walk<'_> {
             if is_directory || !is_made_to_mount {
                 self.found.push((path.clone(), now));
             }
+        } else if let Some(now) = now
+            && is_directory
+        {
+            self.passed.insert(path.clone(), now);
         }
         if directory.now != directory.before
             && (is_directory || (place == Place::Above && was_directory))
@@ -287,8 +257,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What was found, by path, without directories that were only made to mount something.
-    fn sorted(mut self) -> Vec<Found> {
+    /// What was found, by path, without directories that were only made to mount something; and
+    /// the directories above it that do not differ.
+    fn finish(mut self) -> (Vec<Found>, BTreeMap<Vec<u8>, Node>) {
         let mut used = BTreeSet::new();
         for (path, _) in &self.found {
             if !self.mount_points.contains(path) {
@@ -302,7 +273,8 @@ impl Walk<'_> {
             |path: &Vec<u8>| self.mount_points.contains(path) && !used.contains(path);
         self.found.retain(|(path, _)| !is_empty_mount_point(path));
         self.found.sort_by(|(a, _), (b, _)| a.cmp(b));
-        self.found
+        self.passed.retain(|path, _| used.contains(path));
+        (self.found, self.passed)
     }
 }
 
@@ -321,59 +293,6 @@ fn differing(now: &[usize], before: &[usize]) -> Vec<usize> {
         all.filter(|root| !common.contains(root)).collect()
     } else {
         all.collect()
-    }
-}
-
-/// Whether a path is not the same in two views.
-fn differ(
-    forest: &Forest<'_>,
-    path: &[u8],
-    now: Option<&Node>,
-    before: Option<&Node>,
-) -> Result<bool, TreeError> {
-    let (Some(now), Some(before)) = (now, before) else {
-        return Ok(now.is_some() != before.is_some());
-    };
-    let same_owner = now.owner == before.owner;
-    let same_mode = now.mode == before.mode;
-    Ok(match (&now.kind, &before.kind) {
-        (NodeKind::Directory(_), NodeKind::Directory(_)) => !same_owner || !same_mode,
-        _ if now.root == before.root => false,
-        (NodeKind::Symlink, NodeKind::Symlink) => {
-            !same_owner || forest.link(now.root, path)? != forest.link(before.root, path)?
-        }
-        (NodeKind::File, NodeKind::File) => {
-            if !same_owner || !same_mode || now.size != before.size {
-                return Ok(true);
-            }
-            let [mut now, mut before] = [
-                forest.file(now.root, path)?,
-                forest.file(before.root, path)?,
-            ];
-            let mut compare = || {
-                let same = capability::get(&now)? == capability::get(&before)?;
-                Ok(!same || !same_content(&mut now, &mut before)?)
-            };
-            compare().map_err(TreeError::file("compare", path))?
-        }
-        _ => true,
-    })
-}
-
-fn same_content(a: &mut std::fs::File, b: &mut std::fs::File) -> io::Result<bool> {
-    const AT_ONCE: u64 = 256 << 10;
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    loop {
-        left.clear();
-        right.clear();
-        a.take(AT_ONCE).read_to_end(&mut left)?;
-        b.take(AT_ONCE).read_to_end(&mut right)?;
-        if left != right {
-            return Ok(false);
-        }
-        if left.is_empty() {
-            return Ok(true);
-        }
     }
 }
 

@@ -19,12 +19,14 @@
 mod beneath;
 mod capability;
 mod capture;
+mod compare;
 mod copy;
 mod error;
 mod metadata;
 mod owners;
 mod remove;
 mod rootfs;
+mod scope;
 mod spool;
 mod unpack;
 mod view;
@@ -35,7 +37,7 @@ pub use error::{Cause, TreeError};
 pub(crate) use owners::{Owner, Owners, PartialOwner, SymlinkOwners, record, recorded};
 pub(crate) use remove::remove_tree;
 pub(crate) use rootfs::{LayerTree, Rootfs};
-pub(crate) use spool::{Change, ChangeKind, Spool, entries};
+pub(crate) use spool::{Change, ChangeKind, Changes, Spool, entries};
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{Owner, TreeError, error::Cause};
 
+/// What a capture found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Changes {
+    /// What differs, sorted by path.
+    pub(crate) entries: Vec<Change>,
+    /// The directories above these that do not differ, sorted by path.
+    pub(crate) parents: Vec<Change>,
+}
+
 /// One path that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Change {

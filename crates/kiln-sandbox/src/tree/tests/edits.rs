@@ -14,6 +14,7 @@ use kiln_layer::{Entry, EntryKind, EntryPath, Payload, REPRODUCIBLE_MTIME};
 use proptest::prelude::*;
 
 use super::{Bench, Made, Way, in_namespace, model, ways_to_own};
+use crate::Captured;
 use crate::tree::{Owner, Owners, PartialOwner, beneath, capability, owners::record};
 
 const OWNERS: [Owner; 3] = [
@@ -295,7 +296,7 @@ fn told(entries: &[Entry]) -> Vec<String> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: ProptestConfig::default().cases / 4,
+        cases: ProptestConfig::default().cases / 8,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
@@ -337,10 +338,19 @@ proptest! {
                 }
                 let after = model::read(&made.tree);
 
-                let found = made.captured(None).unwrap();
+                let Captured { entries: found, parents } =
+                    made.captured_below(None, &[], &[]).unwrap();
+                let mut complete = [&found[..], &parents].concat();
+                complete.sort_by(|a, b| a.path.cmp(&b.path));
+                for entry in &complete {
+                    if let Some(parent) = entry.path.parent() {
+                        let at = complete.binary_search_by(|other| other.path.cmp(&parent));
+                        prop_assert!(at.is_ok(), "the parents of {:?} are missing", entry.path);
+                    }
+                }
                 let against = made.captured(Some(&compare)).unwrap();
                 if owners == Owners::Mapped {
-                    model::apply(&mut base, &found);
+                    model::apply(&mut base, &complete);
                     prop_assert_eq!(&base, &after, "{:?}", way);
                     let mut base = model::Model::new();
                     for (number, layer) in layers.iter().enumerate() {
@@ -352,9 +362,9 @@ proptest! {
                     prop_assert_eq!(&base, &after, "{:?} against other layers", way);
                 }
                 match &first {
-                    None => first = Some((found, against)),
+                    None => first = Some((complete, against)),
                     Some((first, first_against)) => {
-                        prop_assert_eq!(told(first), told(&found), "{:?} {:?}", way, owners);
+                        prop_assert_eq!(told(first), told(&complete), "{:?} {:?}", way, owners);
                         let (a, b) = (told(first_against), told(&against));
                         prop_assert_eq!(a, b, "{:?} {:?} against other layers", way, owners);
                     }

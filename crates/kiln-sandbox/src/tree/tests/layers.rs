@@ -318,7 +318,8 @@ fn captures_are_of_what_was_asked_for() {
                 let owned = |list: &[&str]| list.iter().map(|&path| path.to_owned()).collect();
                 let (prefixes, mount_points): (Vec<_>, Vec<_>) =
                     (owned(prefixes), owned(mount_points));
-                summary(&made.captured_below(None, &prefixes, &mount_points).unwrap())
+                let captured = made.captured_below(None, &prefixes, &mount_points);
+                summary(&captured.unwrap().entries)
             };
             let expected = |list: &[(&str, &'static str)]| -> BTreeMap<String, &'static str> {
                 list.iter()

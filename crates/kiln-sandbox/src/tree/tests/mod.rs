@@ -24,7 +24,7 @@ use super::{
     Capture, LayerTree, Owner, Owners, Rootfs, Snapshot, Spool, SymlinkOwners, Tree, TreeError,
     capture, copy_layers, entries,
 };
-use crate::LayerBlob;
+use crate::{Captured, LayerBlob};
 
 const INSIDE: &str = "KILN_TEST_NAMESPACE";
 
@@ -190,7 +190,7 @@ impl Made {
     }
 
     fn captured(&self, compare: Option<&[LayerTree]>) -> Result<Vec<Entry>, TreeError> {
-        self.captured_below(compare, &[], &[])
+        Ok(self.captured_below(compare, &[], &[])?.entries)
     }
 
     fn captured_below(
@@ -198,7 +198,7 @@ impl Made {
         compare: Option<&[LayerTree]>,
         prefixes: &[String],
         mount_points: &[String],
-    ) -> Result<Vec<Entry>, TreeError> {
+    ) -> Result<Captured, TreeError> {
         let spool: File = tempfile::tempfile().unwrap();
         let what = Capture {
             layers: &self.layers,
@@ -218,7 +218,10 @@ impl Made {
             mount_points,
         };
         let changes = capture(&what, &mut Spool::new(spool.try_clone().unwrap()).unwrap())?;
-        entries(changes, &spool)
+        Ok(Captured {
+            entries: entries(changes.entries, &spool)?,
+            parents: entries(changes.parents, &spool)?,
+        })
     }
 }
 
