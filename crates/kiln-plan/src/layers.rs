@@ -71,9 +71,18 @@ pub fn usr_merge(suite: &str) -> Vec<String> {
 }
 
 /// Packages of a suite that dpkg itself must install, because running their scripts over packed
-/// files gives something else than an installation.
+/// files gives something else than an installation: their `preinst` moves a file of another
+/// package out of the way (dpkg-divert(1), `--rename`) and they ship one of the same name, which
+/// would be moved instead. The list was made by reading the scripts of popular packages of
+/// bookworm; configuring one that is missing here is an error, never a wrong system.
 pub fn installed_by_dpkg(_suite: &str) -> &'static [&'static str] {
-    &[]
+    &[
+        "live-tools",        // update-initramfs
+        "molly-guard",       // halt, reboot and their kin
+        "postgresql-common", // pg_config, of which libpq-dev has another
+        "sysvinit-core",     // manual pages of translations
+        "zutils",            // zcat, zgrep and their kin, of which gzip has others
+    ]
 }
 
 #[cfg(test)]

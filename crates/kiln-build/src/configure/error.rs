@@ -23,6 +23,14 @@ pub enum ConfigureError {
     /// A package is configured in the layers below.
     #[error("package `{0}` is installed already in the layers below")]
     Installed(String),
+    /// A package diverts a file that it ships, which only dpkg can unpack after that.
+    #[error("package `{package}` diverts `{path}`, which it ships itself")]
+    Diverted {
+        /// The package.
+        package: String,
+        /// The path, absolute.
+        path: String,
+    },
     /// A key store of Java cannot be brought to a fixed time.
     #[error("normalising the key store `{path}`")]
     KeyStore {
@@ -42,6 +50,10 @@ impl ConfigureError {
                 "`kiln store verify` drops what is damaged, and the next build makes it again"
                     .into(),
             ),
+            Self::Diverted { package, .. } => Some(format!(
+                "kiln must let dpkg install `{package}` and does not know it: please report this; \
+                 until then leave the package out, or build with `--pack-only`"
+            )),
             Self::Installed(_) | Self::KeyStore { .. } => None,
         }
     }

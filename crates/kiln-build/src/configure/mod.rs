@@ -28,10 +28,12 @@
 //!
 //! - The entries depend on the action alone: not on the day, not on who runs it.
 //! - No private key and no machine's identity is in them.
+//! - No package has moved its own files away (`diversions`).
 //! - `dpkg --audit` has nothing to say, or there is no result.
 
 mod accounts;
 mod below;
+mod diversions;
 mod error;
 mod keystore;
 mod normalise;
@@ -83,6 +85,19 @@ pub(crate) fn entries(
         limits: Limits::default(),
         capture: Vec::new(),
     })?;
+    let diverted = normalise::content(&captured, "var/lib/dpkg/diversions").unwrap_or_default();
+    let ships = |package: &str, path: &str| {
+        let unpacked = set.unpacked.iter().find(|facts| facts.name == package);
+        unpacked.is_some_and(|facts| below.text(&list(facts)).lines().any(|line| line == path))
+    };
+    let own = diversions::of_own_files(&diverted, &captured, &usr_merge, ships);
+    if let Some((package, path)) = own {
+        return Err(ConfigureError::Diverted {
+            package: package.to_owned(),
+            path: path.to_owned(),
+        }
+        .into());
+    }
     let time = facts.iter().map(|facts| facts.built).max();
     let entries = normalise::normalised(
         captured,

@@ -62,7 +62,8 @@ fn add_user(entries: &mut [Entry], user: &UserEntry, time: i64) {
     }
 }
 
-fn content(entries: &[Entry], path: &str) -> Option<String> {
+/// The text of a file among `entries`.
+pub(super) fn content(entries: &[Entry], path: &str) -> Option<String> {
     let entry = entries.iter().find(|entry| is_at(entry, path))?;
     match &entry.kind {
         EntryKind::File(Payload::Plain(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),

@@ -10,7 +10,7 @@ use kiln_layer::{Entry, EntryKind, EntryPath, Payload};
 enum Fate {
     Kept,
     Dropped,
-    /// It is there, and empty.
+    /// It is there, and empty, so that a machine can fill it.
     Emptied,
 }
 
@@ -79,6 +79,7 @@ pub(super) fn scrubbed(entries: Vec<Entry>) -> Vec<Entry> {
         .map(|entry| match fate(&entry) {
             Fate::Emptied => Entry {
                 kind: EntryKind::File(Payload::Plain(Vec::new().into())),
+                mode: 0o644,
                 ..entry
             },
             _ => entry,
