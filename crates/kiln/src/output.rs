@@ -125,6 +125,15 @@ pub(crate) fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
+/// At most `width` characters of a text.
+pub(crate) fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{head}…")
+}
+
 #[cfg(test)]
 mod tests {
     use kiln_build::{BuildError, ExecuteError};
@@ -206,6 +215,13 @@ mod tests {
             source: std::io::ErrorKind::StorageFull.into(),
         });
         assert_eq!(failure.code, crate::exit::STORAGE);
+    }
+
+    #[test]
+    fn a_text_is_cut_where_it_is_too_long() {
+        assert_eq!(shortened("äöü", 3), "äöü");
+        assert_eq!(shortened("äöüß", 3), "äö…");
+        assert_eq!(shortened("a", 0), "…");
     }
 
     #[test]

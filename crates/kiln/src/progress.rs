@@ -11,7 +11,10 @@ use kiln_build::Event;
 use kiln_plan::Plan;
 use serde_json::json;
 
-use crate::output::{Output, bytes, count};
+use crate::output::{Output, bytes, count, shortened};
+
+/// Characters of a step's title where what it prints shall have room beside it.
+const TITLE_WIDTH: usize = 40;
 
 /// Receives the events of a build.
 pub(crate) enum Reporter<'a> {
@@ -44,6 +47,9 @@ impl<'a> Reporter<'a> {
     }
 
     pub(crate) fn event(&self, event: &Event) {
+        if matches!(event, Event::StepOutput { bytes, .. } if bytes.is_empty()) {
+            return;
+        }
         match self {
             Self::Terminal(terminal) => terminal.event(event),
             Self::Plain(plain) => plain.event(event),
@@ -152,6 +158,7 @@ impl Plain<'_> {
             None => return,
         };
         let title = self.plan.steps.get(step).map_or("", |step| &step.title);
+        let title = shortened(title, TITLE_WIDTH);
         let lines: Vec<u8> = open.drain(..end).collect();
         for line in String::from_utf8_lossy(&lines).lines() {
             self.output.note(format!("{title} | {line}"));
@@ -276,7 +283,7 @@ impl Terminal {
                 let bar = self
                     .bars
                     .add(ProgressBar::new_spinner().with_style(running_style()));
-                bar.set_prefix(title.clone());
+                bar.set_prefix(shortened(title, TITLE_WIDTH));
                 bar.enable_steady_tick(Duration::from_millis(100));
                 shown.running.insert(*step, bar);
             }

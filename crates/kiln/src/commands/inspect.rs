@@ -7,7 +7,7 @@ use crate::{
     commands::export,
     error::Failure,
     exit,
-    output::{Output, bytes},
+    output::{Output, bytes, shortened},
     project,
 };
 
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Inspect, global: &Global, output: &Output) -> Result<()
             layer.digest.short(),
             bytes(layer.size),
             bytes(layer.unpacked_size),
-            shortened(what, output.verbosity),
+            packages(what, output.verbosity),
         ));
     }
     Ok(())
@@ -87,11 +87,10 @@ fn words(value: &Value) -> String {
 }
 
 /// The list of packages, cut to what fits a line unless the user wants all.
-fn shortened(what: &str, verbosity: i8) -> String {
+fn packages(what: &str, verbosity: i8) -> String {
     const WIDTH: usize = 60;
-    if verbosity > 0 || what.chars().count() <= WIDTH {
+    if verbosity > 0 {
         return what.to_owned();
     }
-    let head: String = what.chars().take(WIDTH - 1).collect();
-    format!("{head}…")
+    shortened(what, WIDTH)
 }
