@@ -10,6 +10,7 @@
 //!   after another, reaps orphans, watches limits;
 //! - *capture*: what differs between the layers and the tree after the job.
 
+mod call_target;
 mod command;
 mod error;
 mod ids;

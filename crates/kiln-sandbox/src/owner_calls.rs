@@ -1,33 +1,30 @@
-//! Answers to calls that change owners, where a single id is mapped
+//! Answers to calls that change owners or tell them, where a single id is mapped
 //! (`seccomp_unotify(2)`).
 //!
 //! The kernel stops a process in such a call and asks here. What the call means is looked up
-//! through `/proc`, the owner is recorded, and the call succeeds. Everything else that the kernel
+//! through `/proc`, a new owner is recorded, and the call succeeds. Everything else that the kernel
 //! does in it (permission bits and capabilities that a new owner takes away) is done by a real
-//! call that gives the file to the owner that it has.
+//! call that gives the file to the owner that it has. Calls that look at a file see the recorded
+//! owner; the kernel answers them itself where nothing is recorded.
 //!
 //! This is no security boundary: a process could change a path between the question and the
 //! answer, and would only deceive itself, as init can do no more than any process in the sandbox.
 
 use std::{
-    fs::File,
     io,
-    os::{
-        fd::{AsRawFd as _, BorrowedFd, OwnedFd},
-        unix::fs::FileExt as _,
-    },
+    os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
-use libc::c_long;
+use libc::{c_long, seccomp_notif};
 use rustix::{
-    fs::{
-        AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, open, openat,
-        openat2,
-    },
+    fs::{AtFlags, FileType, Gid, Stat, Statx, StatxFlags, Uid, chownat, fstat, statx},
     io::Errno,
 };
 
-use crate::tree::{PartialOwner, SymlinkOwners, record};
+use crate::{
+    call_target::{Directory, Target, read_path, write_memory},
+    tree::{Owner, PartialOwner, SymlinkOwners, record, recorded},
+};
 
 /// Numbers of `ioctl` requests (`linux/seccomp.h`).
 const RECEIVE: u64 = 0xc050_2100;
@@ -37,6 +34,39 @@ const IS_VALID: u64 = 0x4008_2102;
 /// Ids from here on are not mapped, whatever the way of mapping.
 const UNMAPPED: u32 = 65536;
 
+/// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`: the kernel goes on as if nobody had been asked.
+const CONTINUE: u32 = 1;
+
+/// Flags of calls with a directory that are understood here.
+const AT_FLAGS: i32 = libc::AT_SYMLINK_NOFOLLOW
+    | libc::AT_EMPTY_PATH
+    | libc::AT_NO_AUTOMOUNT
+    | libc::AT_STATX_FORCE_SYNC
+    | libc::AT_STATX_DONT_SYNC;
+
+/// Calls that change owners.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const CHANGES: [c_long; 4] = [
+    libc::SYS_chown,
+    libc::SYS_lchown,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+];
+#[cfg(target_arch = "aarch64")]
+pub(crate) const CHANGES: [c_long; 2] = [libc::SYS_fchown, libc::SYS_fchownat];
+
+/// Calls that tell owners.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const QUESTIONS: [c_long; 5] = [
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+];
+#[cfg(target_arch = "aarch64")]
+pub(crate) const QUESTIONS: [c_long; 3] = [libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx];
+
 /// Answers calls and remembers what cannot be recorded at the files.
 pub(crate) struct Answers {
     /// What the tree's changes are written to.
@@ -44,17 +74,14 @@ pub(crate) struct Answers {
     symlinks: SymlinkOwners,
 }
 
-/// A file, as a call names it.
-struct Target {
-    directory: Directory,
-    path: Vec<u8>,
-    follow: bool,
-}
-
-/// What a path of a call starts from.
-enum Directory {
-    Current,
-    Descriptor(i32),
+/// What a call wants.
+enum Call {
+    /// A new owner.
+    Change(PartialOwner),
+    /// A `struct stat` at this address.
+    Stat(u64),
+    /// A `struct statx` with these fields at this address.
+    Statx { fields: u32, address: u64 },
 }
 
 impl Answers {
@@ -74,8 +101,9 @@ impl Answers {
     /// Answers the call that waits at `listener`.
     #[expect(unsafe_code, reason = "system calls")]
     pub(crate) fn answer(&mut self, listener: BorrowedFd<'_>) {
-        // SAFETY: all zeroes is a valid value, and the one that the kernel asks for; it lives.
-        let mut question: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+        // SAFETY: all zeroes is a valid value, and the one that the kernel asks for.
+        let mut question: seccomp_notif = unsafe { std::mem::zeroed() };
+        // SAFETY: it lives.
         let received = unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE, &raw mut question) };
         if received != 0 {
             return; // the process was killed meanwhile
@@ -86,40 +114,53 @@ impl Answers {
                 unsafe { libc::ioctl(listener.as_raw_fd(), IS_VALID, &raw const question.id) };
             result == 0
         };
-        let error = match self.change(&question, is_valid) {
-            Ok(()) => 0,
-            Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
-        };
-        let answer = libc::seccomp_notif_resp {
+        let mut answer = libc::seccomp_notif_resp {
             id: question.id,
             val: 0,
-            error,
+            error: 0,
             flags: 0,
         };
+        match self.find(&question, is_valid) {
+            Ok(true) => {}
+            Ok(false) => answer.flags = CONTINUE,
+            Err(error) => answer.error = -error.raw_os_error().unwrap_or(libc::EIO),
+        }
         // SAFETY: the answer lives. It fails if the process was killed meanwhile.
         let _ = unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw const answer) };
     }
 
-    fn change(
-        &mut self,
-        question: &libc::seccomp_notif,
-        is_valid: impl Fn() -> bool,
-    ) -> io::Result<()> {
-        let (target, owner) = parse(question)?;
+    /// Does what a call wants; `false` if the kernel is to do it.
+    fn find(&mut self, question: &seccomp_notif, is_valid: impl Fn() -> bool) -> io::Result<bool> {
+        let call = c_long::from(question.data.nr);
+        let changes = CHANGES.contains(&call);
+        let parsed = parse(question).and_then(|(target, call)| {
+            let file = target.open(question.pid)?;
+            // Otherwise it is the number of another process by now.
+            if is_valid() {
+                Ok((file, call))
+            } else {
+                Err(Errno::SRCH.into())
+            }
+        });
+        match parsed {
+            Ok((file, Call::Change(owner))) => self.change(&file, owner).map(|()| true),
+            Ok((file, call)) => Ok(tell(question.pid, &file, &call).unwrap_or(false)),
+            // What is wrong with it the kernel can say best.
+            Err(_) if !changes => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn change(&mut self, file: &OwnedFd, owner: PartialOwner) -> io::Result<()> {
         for id in [owner.uid, owner.gid].into_iter().flatten() {
             if id >= UNMAPPED {
                 return Err(Errno::INVAL.into());
             }
         }
-        let file = target.open(question.pid)?;
-        // Otherwise it is the number of another process by now.
-        if !is_valid() {
-            return Err(Errno::SRCH.into());
-        }
-        let found = fstat(&file)?;
+        let found = fstat(file)?;
         let user = owner.uid.map(|_| Uid::from_raw(found.st_uid));
         let group = owner.gid.map(|_| Gid::from_raw(found.st_gid));
-        chownat(&file, "", user, group, AtFlags::EMPTY_PATH)?;
+        chownat(file, "", user, group, AtFlags::EMPTY_PATH)?;
         if FileType::from_raw_mode(found.st_mode) == FileType::Symlink {
             let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
             let path = path.as_os_str().as_encoded_bytes();
@@ -128,12 +169,48 @@ impl Answers {
             let _ = self.symlinks.record(&self.written, path, owner);
             return Ok(());
         }
-        match record(&file, owner) {
+        match record(file, owner) {
             // Neither devices nor some file systems take attributes, and neither is captured.
             Err(error) if is_refusal(&error) => Ok(()),
             result => result,
         }
     }
+}
+
+/// Tells a process about a file, with the recorded owner; `false` if none is recorded.
+fn tell(process: u32, file: &OwnedFd, call: &Call) -> io::Result<bool> {
+    let owner = recorded(file)?;
+    if owner == PartialOwner::default() {
+        return Ok(false);
+    }
+    let Owner { uid, gid } = owner.complete(0);
+    match *call {
+        Call::Change(_) => return Ok(false),
+        Call::Stat(address) => {
+            let mut found = fstat(file)?;
+            (found.st_uid, found.st_gid) = (uid, gid);
+            write_memory(process, address, stat_bytes(&found))?;
+        }
+        Call::Statx { fields, address } => {
+            let fields = StatxFlags::from_bits_retain(fields);
+            let mut found = statx(file, "", AtFlags::EMPTY_PATH, fields)?;
+            (found.stx_uid, found.stx_gid) = (uid, gid);
+            write_memory(process, address, statx_bytes(&found))?;
+        }
+    }
+    Ok(true)
+}
+
+#[expect(unsafe_code, reason = "a structure of the kernel as bytes")]
+fn stat_bytes(found: &Stat) -> &[u8] {
+    // SAFETY: the kernel filled the whole of it, and it lives as long as the result.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(found).cast(), size_of::<Stat>()) }
+}
+
+#[expect(unsafe_code, reason = "a structure of the kernel as bytes")]
+fn statx_bytes(found: &Statx) -> &[u8] {
+    // SAFETY: the kernel filled the whole of it, and it lives as long as the result.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(found).cast(), size_of::<Statx>()) }
 }
 
 fn is_refusal(error: &io::Error) -> bool {
@@ -143,127 +220,77 @@ fn is_refusal(error: &io::Error) -> bool {
     )
 }
 
-/// What a call wants.
-fn parse(question: &libc::seccomp_notif) -> io::Result<(Target, PartialOwner)> {
-    let call = c_long::from(question.data.nr);
+/// What a call wants, and of which file.
+fn parse(question: &seccomp_notif) -> io::Result<(Target, Call)> {
     let arguments = question.data.args;
+    let owner = |argument: usize| {
+        Call::Change(PartialOwner {
+            uid: id(arguments[argument]),
+            gid: id(arguments[argument + 1]),
+        })
+    };
     let path = |argument: usize| read_path(question.pid, arguments[argument]);
-    let owner = |argument: usize| PartialOwner {
-        uid: id(arguments[argument]),
-        gid: id(arguments[argument + 1]),
-    };
-    #[cfg(target_arch = "x86_64")]
-    if call == libc::SYS_chown || call == libc::SYS_lchown {
-        let target = Target {
+    let named = |follow: bool| -> io::Result<Target> {
+        Ok(Target {
             directory: Directory::Current,
-            path: path(0)?,
-            follow: call == libc::SYS_chown,
-        };
-        if target.path.is_empty() {
-            return Err(Errno::NOENT.into());
-        }
-        return Ok((target, owner(1)));
-    }
-    if call == libc::SYS_fchown {
-        let target = Target {
-            directory: Directory::Descriptor(int(arguments[0])),
-            path: Vec::new(),
-            follow: true,
-        };
-        return Ok((target, owner(1)));
-    }
-    let flags = int(arguments[4]);
-    if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
-        return Err(Errno::INVAL.into());
-    }
-    let target = Target {
-        directory: match int(arguments[0]) {
-            libc::AT_FDCWD => Directory::Current,
-            descriptor => Directory::Descriptor(descriptor),
-        },
-        path: path(1)?,
-        follow: flags & libc::AT_SYMLINK_NOFOLLOW == 0,
+            path: some(path(0)?)?,
+            follow,
+        })
     };
-    if target.path.is_empty() && flags & libc::AT_EMPTY_PATH == 0 {
+    let open = Target {
+        directory: Directory::Descriptor(int(arguments[0])),
+        path: Vec::new(),
+        follow: true,
+    };
+    let at = |flags: u64| -> io::Result<Target> {
+        let flags = int(flags);
+        if flags & !AT_FLAGS != 0 {
+            return Err(Errno::INVAL.into());
+        }
+        let path = path(1)?;
+        Ok(Target {
+            directory: match int(arguments[0]) {
+                libc::AT_FDCWD => Directory::Current,
+                descriptor => Directory::Descriptor(descriptor),
+            },
+            path: if flags & libc::AT_EMPTY_PATH == 0 {
+                some(path)?
+            } else {
+                path
+            },
+            follow: flags & libc::AT_SYMLINK_NOFOLLOW == 0,
+        })
+    };
+    Ok(match c_long::from(question.data.nr) {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_chown => (named(true)?, owner(1)),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_lchown => (named(false)?, owner(1)),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_stat => (named(true)?, Call::Stat(arguments[1])),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_lstat => (named(false)?, Call::Stat(arguments[1])),
+        libc::SYS_fchown => (open, owner(1)),
+        libc::SYS_fstat => (open, Call::Stat(arguments[1])),
+        libc::SYS_fchownat => (at(arguments[4])?, owner(2)),
+        libc::SYS_newfstatat => (at(arguments[3])?, Call::Stat(arguments[2])),
+        libc::SYS_statx => {
+            let call = Call::Statx {
+                fields: low(arguments[3]),
+                address: arguments[4],
+            };
+            (at(arguments[2])?, call)
+        }
+        _ => return Err(Errno::NOSYS.into()),
+    })
+}
+
+/// A path that is not empty.
+fn some(path: Vec<u8>) -> io::Result<Vec<u8>> {
+    if path.is_empty() {
         return Err(Errno::NOENT.into());
     }
-    Ok((target, owner(2)))
-}
-
-impl Target {
-    /// Opens it as the process would.
-    fn open(&self, process: u32) -> io::Result<OwnedFd> {
-        let mut flags = OFlags::PATH | OFlags::CLOEXEC;
-        let directory = match self.directory {
-            Directory::Current => format!("/proc/{process}/cwd"),
-            Directory::Descriptor(descriptor) => format!("/proc/{process}/fd/{descriptor}"),
-        };
-        if self.path.is_empty() {
-            return open(directory, flags, Mode::empty()).map_err(|error| match error {
-                Errno::NOENT => Errno::BADF.into(),
-                error => error.into(),
-            });
-        }
-        if !self.follow {
-            flags |= OFlags::NOFOLLOW;
-        }
-        if let Some(own) = self.own_file(process) {
-            return Ok(open(own, flags, Mode::empty())?);
-        }
-        if self.path.starts_with(b"/") {
-            // The process may have changed its root.
-            let root = open(
-                format!("/proc/{process}/root"),
-                OFlags::PATH | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?;
-            let within = ResolveFlags::IN_ROOT;
-            return Ok(openat2(root, &*self.path, flags, Mode::empty(), within)?);
-        }
-        let directory = open(directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(openat(directory, &*self.path, flags, Mode::empty())?)
-    }
-
-    /// Where a path of the process's own files leads, as `self` would be init here.
-    fn own_file(&self, process: u32) -> Option<Vec<u8>> {
-        const OWN: [(&[u8], &str); 6] = [
-            (b"/proc/self/", ""),
-            (b"/proc/thread-self/", ""),
-            (b"/dev/fd/", "fd/"),
-            (b"/dev/stdin", "fd/0"),
-            (b"/dev/stdout", "fd/1"),
-            (b"/dev/stderr", "fd/2"),
-        ];
-        OWN.iter().find_map(|(prefix, below)| {
-            let rest = self.path.strip_prefix(*prefix)?;
-            Some([format!("/proc/{process}/{below}").as_bytes(), rest].concat())
-        })
-    }
-}
-
-/// A path in the memory of a process, without its NUL.
-fn read_path(process: u32, address: u64) -> io::Result<Vec<u8>> {
-    const PAGE: u64 = 4096;
-    let memory = File::open(format!("/proc/{process}/mem"))?;
-    let mut path = Vec::new();
-    let mut address = address;
-    let fault = || io::Error::from(Errno::FAULT);
-    while path.len() < libc::PATH_MAX.unsigned_abs() as usize {
-        // The page after this one may not be there.
-        let mut page = vec![0; usize::try_from(PAGE - address % PAGE).unwrap_or_default()];
-        let count = memory.read_at(&mut page, address).map_err(|_| fault())?;
-        if count == 0 {
-            return Err(fault());
-        }
-        let read = &page[..count];
-        if let Some(end) = read.iter().position(|&byte| byte == 0) {
-            path.extend(&read[..end]);
-            return Ok(path);
-        }
-        path.extend(read);
-        address += count as u64;
-    }
-    Err(Errno::NAMETOOLONG.into())
+    Ok(path)
 }
 
 /// The lower half of an argument, as an `int`.

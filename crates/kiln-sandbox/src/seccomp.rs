@@ -13,7 +13,10 @@ use std::{
 
 use libc::{c_long, sock_filter};
 
-use crate::tree::Owners;
+use crate::{
+    owner_calls::{CHANGES, QUESTIONS},
+    tree::Owners,
+};
 
 /// `AUDIT_ARCH_*` of the machine that this is compiled for (`linux/audit.h`).
 #[cfg(target_arch = "x86_64")]
@@ -95,17 +98,6 @@ const MISSING: [c_long; 7] = [
     SYS_LISTMOUNT,
 ];
 
-/// Changes of owners: init answers them where a single id is mapped.
-#[cfg(target_arch = "x86_64")]
-const OWNERS: [c_long; 4] = [
-    libc::SYS_chown,
-    libc::SYS_lchown,
-    libc::SYS_fchown,
-    libc::SYS_fchownat,
-];
-#[cfg(target_arch = "aarch64")]
-const OWNERS: [c_long; 2] = [libc::SYS_fchown, libc::SYS_fchownat];
-
 /// Changes of the own ids: they succeed and do nothing where a single id is mapped.
 const IDENTITIES: [c_long; 9] = [
     libc::SYS_setuid,
@@ -166,7 +158,8 @@ impl Filter {
         filter.each(&[libc::SYS_iopl, libc::SYS_ioperm], error(libc::EPERM));
         filter.arguments();
         if owners == Owners::Recorded {
-            filter.each(&OWNERS, libc::SECCOMP_RET_USER_NOTIF);
+            filter.each(&CHANGES, libc::SECCOMP_RET_USER_NOTIF);
+            filter.each(&QUESTIONS, libc::SECCOMP_RET_USER_NOTIF);
             filter.each(&IDENTITIES, error(0));
         }
         filter.add(RETURN, libc::SECCOMP_RET_ALLOW);

@@ -140,6 +140,33 @@ fn every_kind_of_sandbox_captures_the_same_owners_and_capabilities() {
 }
 
 #[test]
+fn commands_see_the_owners_of_files_in_every_kind_of_sandbox() {
+    let store = Store::new();
+    // The last way is that of programs that write a file anew, as `useradd` does.
+    let script = "
+        stat -c '%u %g %a' /etc/secret /srv/data/two /etc/config > /seen
+        cp -p /etc/secret /kept
+        chown --reference=/srv/data/one /etc/config
+        perl -e '@seen = (stat q(/etc/secret))[4, 5]; open F, q(<), q(/srv/data/one);
+                 push @seen, (stat F)[4, 5]; print qq(@seen\n)' >> /seen
+        perl -e 'open F, q(>), q(/etc/new); open G, q(<), q(/etc/secret); @of = stat G;
+                 chown $of[4], $of[5], q(/etc/new); chmod $of[2] & 07777, q(/etc/new);
+                 rename q(/etc/new), q(/etc/secret)'
+    ";
+    let job = store.job(&[base(&store)], script);
+    assert_changes(
+        &store,
+        &job,
+        &[
+            "etc/config 0644 33:33 file \"old\\n\"",
+            "etc/secret 0640 0:42 file \"\"",
+            "kept 0640 0:42 file \"old\\n\"",
+            "seen 0644 0:0 file \"0 42 640\\n33 33 4755\\n0 0 644\\n0 42 33 33\\n\"",
+        ],
+    );
+}
+
+#[test]
 fn steps_that_are_no_commands_do_the_same_in_every_kind_of_sandbox() {
     let store = Store::new();
     let mut job = store.job(&[base(&store)], "");
