@@ -21,12 +21,14 @@ use kiln_package::{
 };
 use kiln_plan::{ACTION_FORMAT, Action, Archive, Compression, Files, Kind, Placement, Venv};
 use kiln_recipe::Platform;
-use kiln_sandbox::{Job, LayerBlob, Sandbox, SandboxError};
+use kiln_sandbox::{Captured, Job, LayerBlob, Sandbox, SandboxError};
 use rayon::prelude::*;
 
 use crate::{
     bytecode::{self, BytecodeError},
-    configure, configure::ConfigureError, run,
+    configure,
+    configure::ConfigureError,
+    run,
     wheel::{self as build_wheel, BuildWheelError},
 };
 
@@ -202,11 +204,15 @@ impl<'a> Context<'a> {
             .collect()
     }
 
-    /// Runs a job in the sandbox.
+    /// Runs a job in the sandbox, and gives what it changed.
     pub(crate) fn run(&self, job: &Job) -> Result<Vec<Entry>, ExecuteError> {
+        Ok(self.capture(job)?.entries)
+    }
+
+    /// Runs a job in the sandbox.
+    pub(crate) fn capture(&self, job: &Job) -> Result<Captured, ExecuteError> {
         let mut output = |bytes: &[u8]| (self.output)(bytes);
-        let captured = (self.sandbox)()?.run(job, self.spool, &mut output, self.cancelled)?;
-        Ok(captured.entries)
+        Ok((self.sandbox)()?.run(job, self.spool, &mut output, self.cancelled)?)
     }
 }
 
