@@ -234,9 +234,14 @@ pub(crate) fn mount_basics(memory: u64) -> Result<(), Failure> {
             .map_err(Failure::setup(format!("make `{directory}`")))?;
     }
     let quiet = MountFlags::NOSUID | MountFlags::NODEV;
-    // The kernel allows it as long as the old root shows the whole of another `/proc`.
-    mount("proc", "/proc", "proc", quiet | MountFlags::NOEXEC, None)
-        .map_err(Failure::setup("mount `/proc`"))?;
+    // The kernel allows it as long as the old root shows the whole of another `/proc`, which
+    // engines do not let their containers have.
+    mount("proc", "/proc", "proc", quiet | MountFlags::NOEXEC, None).map_err(|error| {
+        Failure::UserNamespace {
+            what: "mounting `/proc` in one".to_owned(),
+            os_error: error.raw_os_error(),
+        }
+    })?;
     // Mode 1777 would let nobody but its owner use what links in it lead to.
     tmpfs(
         "/dev",

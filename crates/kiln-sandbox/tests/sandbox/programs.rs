@@ -10,7 +10,7 @@ use kiln_sandbox::{Choice, IdChoice, Interactive, NetworkMode, SandboxError, Tre
 
 use crate::{
     root::{Store, run, shell},
-    users::{caller, kinds, plain_user},
+    users::{caller, in_own_namespace, kinds, plain_user},
 };
 
 fn program(store: &Store, script: &str) -> Interactive {
@@ -168,4 +168,43 @@ fn people_go_on_where_a_job_failed() {
         assert_eq!(again("test -e /more"), 0);
         sandbox.discard(&state).unwrap();
     }
+}
+
+#[test]
+fn a_machine_without_user_namespaces_is_told_what_to_enable() {
+    let store = Store::new();
+    let directory = tempfile::tempdir_in(store.path()).unwrap();
+    let request = program(&store, "true");
+    let caller = caller(
+        &store,
+        "start",
+        Choice::default(),
+        directory.path(),
+        &request,
+    );
+    // This switch concerns the namespaces below the one in which it is set.
+    let off = "echo 0 > /proc/sys/user/max_user_namespaces";
+    let output = in_own_namespace(&caller, off).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("user.max_user_namespaces is 0"), "{said}");
+    assert!(
+        said.contains("sysctl -w user.max_user_namespaces=15000"),
+        "{said}"
+    );
+    assert!(said.contains("--pack-only"), "{said}");
+}
+
+#[test]
+fn a_sandbox_works_in_the_user_namespace_of_another() {
+    let store = Store::new();
+    let directory = tempfile::tempdir_in(store.path()).unwrap();
+    let request = program(&store, "id -u; exit 4");
+    let single = Choice {
+        ids: IdChoice::Single,
+        ..Choice::default()
+    };
+    let caller = caller(&store, "start", single, directory.path(), &request);
+    let output = in_own_namespace(&caller, "true").output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "0\n");
+    assert_eq!(output.status.code(), Some(4));
 }

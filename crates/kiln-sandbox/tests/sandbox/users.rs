@@ -63,6 +63,24 @@ pub(crate) fn caller(
     command
 }
 
+/// The plain user's command, as root of a user namespace in which something is done first.
+pub(crate) fn in_own_namespace(caller: &Command, first: &str) -> Command {
+    let arguments: Vec<_> = caller.get_args().collect();
+    let own = arguments
+        .iter()
+        .position(|it| *it == "--clear-groups")
+        .unwrap()
+        + 1;
+    let mut command = Command::new(caller.get_program());
+    command
+        .args(&arguments[..own])
+        .args(["unshare", "--user", "--map-root-user", "sh", "-euc"])
+        .arg(format!("{first}; exec \"$@\""))
+        .arg("sh")
+        .args(&arguments[own..]);
+    command
+}
+
 /// The ids of the user, who is made if there is none yet.
 pub(crate) fn plain_user() -> (u32, u32) {
     USER_EXISTS.call_once(|| {
