@@ -52,7 +52,15 @@ pub(super) fn account(user: &UserEntry, passwd: &str, group: &str, time: i64) ->
     }
     let day = time.div_euclid(SECONDS_OF_A_DAY);
     // Writing to a string cannot fail.
-    let _ = writeln!(account.passwd, "{name}:x:{uid}:{gid}::{home}:{shell}");
+    // As the other lines: without /etc/shadow they say `*`.
+    let password = match passwd.lines().next().map_or("x", |line| field(line, 1)) {
+        "x" => "x",
+        _ => "*",
+    };
+    let _ = writeln!(
+        account.passwd,
+        "{name}:{password}:{uid}:{gid}::{home}:{shell}"
+    );
     let _ = writeln!(account.shadow, "{name}:!:{day}:0:99999:7:::");
     let has_id = |line: &str| field(line, 2) == gid.to_string();
     let has_name = |line: &str| field(line, 0) == name;
@@ -105,6 +113,12 @@ mod tests {
         );
         assert_eq!(account.shadow, "default:!:1:0:99999:7:::\n");
         assert_eq!((account.group.as_str(), account.gshadow.as_str()), ("", ""));
+    }
+
+    #[test]
+    fn a_system_without_shadow_has_no_passwords_there() {
+        let passwd = account(&user(1001, 0), "root:*:0:0::/:/bin/sh\n", "", 0).passwd;
+        assert_eq!(passwd, "default:*:1001:0::/opt/app-root/src:/bin/bash\n");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the layers below say: the dpkg database, the accounts, and the directories.
+//! What the layers below say: the dpkg database and the accounts.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kiln_layer::{DirectoryMetadata, EntryPath, LayerRecord, ReadLimits, RecordKind, read_layer};
+use kiln_layer::{EntryPath, LayerRecord, ReadLimits, RecordKind, read_layer};
 use kiln_sandbox::LayerBlob;
 use rayon::prelude::*;
 
@@ -18,17 +18,14 @@ pub(super) const DATABASE: &str = "var/lib/dpkg/";
 /// A status file of ten thousand packages has 20 MB.
 const MAX_FILE: u64 = 256 << 20;
 
-/// What stands in the layers below, the topmost layer deciding.
+/// Files of the layers below, the topmost layer deciding.
 #[derive(Debug, Default)]
 pub(super) struct Below {
-    /// Owner and mode of every directory.
-    pub(super) directories: HashMap<EntryPath, DirectoryMetadata>,
-    /// The files that were asked for.
     files: HashMap<EntryPath, Bytes>,
 }
 
 impl Below {
-    /// Reads `layers`, bottom first.
+    /// Reads the wanted files of `layers`, bottom first.
     pub(super) fn read(
         layers: &[LayerBlob],
         is_wanted: impl Fn(&EntryPath) -> bool + Sync,
@@ -42,8 +39,7 @@ impl Below {
             for removed in &part.removed {
                 below.remove(removed);
             }
-            below.directories.extend(part.kept.directories);
-            below.files.extend(part.kept.files);
+            below.files.extend(part.files);
         }
         Ok(below)
     }
@@ -60,15 +56,10 @@ impl Below {
         let blob = File::open(&layer.path).map_err(|error| unreadable(error.into()))?;
         let visit = |record: &LayerRecord, content: &mut dyn std::io::Read| {
             match record.kind {
-                RecordKind::Directory => {
-                    let LayerRecord { mode, uid, gid, .. } = *record;
-                    let directory = DirectoryMetadata { mode, uid, gid };
-                    part.kept.directories.insert(record.path.clone(), directory);
-                }
                 RecordKind::File if is_wanted(&record.path) => {
                     let mut bytes = Vec::new();
                     content.take(MAX_FILE).read_to_end(&mut bytes)?;
-                    part.kept.files.insert(record.path.clone(), bytes.into());
+                    part.files.insert(record.path.clone(), bytes.into());
                 }
                 RecordKind::Whiteout | RecordKind::OpaqueWhiteout => {
                     part.removed.push(record.path.clone());
@@ -89,7 +80,6 @@ impl Below {
             let rest = candidate.as_bytes().strip_prefix(path.as_bytes());
             rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
         };
-        self.directories.retain(|candidate, _| !below(candidate));
         self.files.retain(|candidate, _| !below(candidate));
     }
 
@@ -118,6 +108,6 @@ impl Below {
 /// What one layer says.
 #[derive(Default)]
 struct Part {
-    kept: Below,
+    files: HashMap<EntryPath, Bytes>,
     removed: Vec<EntryPath>,
 }

@@ -9,15 +9,13 @@ use std::collections::BTreeSet;
 use kiln_layer::{Entry, EntryKind, EntryPath};
 use kiln_package::deb::UsrMerge;
 
-/// A package that moved its own file away, and the file. `diversions` is dpkg's list, three lines
-/// each: the path, where it is diverted to, and by which package. `ships` tells whether a package
-/// ships a path.
-pub(super) fn of_own_files<'a>(
+/// Packages that moved a file away, and the file. `diversions` is dpkg's list, three lines each:
+/// the path, where it is diverted to, and by which package.
+pub(super) fn moved<'a>(
     diversions: &'a str,
     captured: &[Entry],
     merge: &UsrMerge,
-    ships: impl Fn(&str, &str) -> bool,
-) -> Option<(&'a str, &'a str)> {
+) -> Vec<(&'a str, &'a str)> {
     let removed: BTreeSet<&EntryPath> = captured
         .iter()
         .filter(|entry| matches!(entry.kind, EntryKind::Whiteout))
@@ -25,11 +23,12 @@ pub(super) fn of_own_files<'a>(
         .collect();
     let lines: Vec<&str> = diversions.lines().collect();
     let diversions = lines.chunks_exact(3).map(|lines| (lines[2], lines[0]));
-    let mut own = diversions.filter(|(package, path)| {
-        let placed = EntryPath::new(path.trim_start_matches('/')).map(|path| merge.place(&path));
-        placed.is_ok_and(|path| removed.contains(&path)) && ships(package, path)
-    });
-    own.next()
+    diversions
+        .filter(|(_, path)| {
+            let path = EntryPath::new(path.trim_start_matches('/'));
+            path.is_ok_and(|path| removed.contains(&merge.place(&path)))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -39,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_own_files_that_are_gone_count() {
+    fn only_diverted_files_that_are_gone_count() {
         let removed = |path: &str| Entry {
             path: EntryPath::new(path).unwrap(),
             kind: EntryKind::Whiteout,
@@ -51,14 +50,11 @@ mod tests {
         };
         let diversions = "/lib/x.so\n/lib/x.so.orig\nguard\n/sbin/halt\n/sbin/halt.orig\nguard\n";
         let merge = UsrMerge(vec!["sbin".into()]);
-        let find = |captured: &[Entry], shipped: &str| {
-            of_own_files(diversions, captured, &merge, |package, path| {
-                (package, path) == ("guard", shipped)
-            })
-        };
-        let halt = [removed("usr/sbin/halt")];
-        assert_eq!(find(&halt, "/sbin/halt"), Some(("guard", "/sbin/halt")));
-        assert_eq!(find(&halt, "/lib/x.so"), None);
-        assert_eq!(find(&[], "/sbin/halt"), None);
+        let captured = [removed("usr/sbin/halt"), removed("usr/sbin/other")];
+        assert_eq!(
+            moved(diversions, &captured, &merge),
+            [("guard", "/sbin/halt")]
+        );
+        assert_eq!(moved(diversions, &[], &merge), []);
     }
 }

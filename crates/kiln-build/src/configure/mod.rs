@@ -9,8 +9,8 @@
 //!
 //! # Algorithm
 //!
-//! 1. The facts of the packages are read from their archives; the database, the accounts and the
-//!    directories below from the layers (`below`).
+//! 1. The facts of the packages are read from their archives; the database and the accounts below
+//!    a delta from the layers (`below`).
 //! 2. The steps are made (`steps`), without any file or clock: the database as dpkg would have
 //!    left it after unpacking everything; each `preinst` as dpkg runs it, after what its package
 //!    pre-depends on (`order`); the essential packages, then `dpkg --configure --pending`; the
@@ -44,10 +44,10 @@ mod triggers;
 
 use std::collections::BTreeMap;
 
-use kiln_layer::{Contribution, Entry, EntryPath, ParentPolicy, merge};
+use kiln_layer::{Contribution, DirectoryMetadata, Entry, EntryPath, ParentPolicy, merge};
 use kiln_package::deb::{self, DebFacts, UsrMerge};
 use kiln_plan::Configure;
-use kiln_sandbox::{Bind, Job, Limits};
+use kiln_sandbox::{Bind, Job, LayerBlob, Limits};
 
 pub use self::error::ConfigureError;
 pub use self::keystore::KeyStoreError;
@@ -66,7 +66,12 @@ pub(crate) fn entries(
         deb::read_facts(bytes, file, &usr_merge, context.spool)
     })?;
     let all = context.layers(&configure.layers)?;
-    let below = Below::read(&all, |path| is_wanted(path, &facts))?;
+    let below = if facts.iter().any(|facts| facts.name == "dpkg") {
+        // A system of its own: there is no database below.
+        Below::default()
+    } else {
+        Below::read(&all, |path| is_wanted(path, &facts))?
+    };
     let (set, binds) = set(configure, &facts, &below, context)?;
 
     let alone: Vec<_> = configure.installed_by_dpkg.values().collect();
@@ -75,9 +80,9 @@ pub(crate) fn entries(
         let keys = configure.layers.iter().zip(&all);
         let others = keys.filter(|(key, _)| !alone.contains(key));
         mounted = others.map(|(_, layer)| layer.clone()).collect();
-        compare = Some(all);
+        compare = Some(all.clone());
     }
-    let captured = context.run(&Job {
+    let captured = context.capture(&Job {
         layers: mounted,
         compare,
         binds,
@@ -85,28 +90,26 @@ pub(crate) fn entries(
         limits: Limits::default(),
         capture: Vec::new(),
     })?;
-    let diverted = normalise::content(&captured, "var/lib/dpkg/diversions").unwrap_or_default();
-    let ships = |package: &str, path: &str| {
-        let unpacked = set.unpacked.iter().find(|facts| facts.name == package);
-        unpacked.is_some_and(|facts| below.text(&list(facts)).lines().any(|line| line == path))
-    };
-    let own = diversions::of_own_files(&diverted, &captured, &usr_merge, ships);
-    if let Some((package, path)) = own {
-        return Err(ConfigureError::Diverted {
-            package: package.to_owned(),
-            path: path.to_owned(),
-        }
-        .into());
-    }
+    refuse_own_diversions(&captured.entries, &set, &all, &usr_merge)?;
     let time = facts.iter().map(|facts| facts.built).max();
     let entries = normalise::normalised(
-        captured,
+        captured.entries,
         &below,
         time.unwrap_or_default(),
         configure.user.as_ref(),
     )?;
+    let parents = captured.parents.into_iter().map(|directory| {
+        let Entry {
+            path,
+            mode,
+            uid,
+            gid,
+            ..
+        } = directory;
+        (path, DirectoryMetadata { mode, uid, gid })
+    });
     let parents = ParentPolicy {
-        table: below.directories.into_iter().collect(),
+        table: parents.collect(),
         ..ParentPolicy::default()
     };
     let contribution = Contribution {
@@ -155,6 +158,41 @@ fn set<'a>(
         set.activated = triggers::unincorporated(&triggers::activated(interests, paths));
     }
     Ok((set, binds))
+}
+
+/// Fails when a package has moved a file away that it ships.
+fn refuse_own_diversions(
+    captured: &[Entry],
+    set: &Set<'_>,
+    layers: &[LayerBlob],
+    merge: &UsrMerge,
+) -> Result<(), ConfigureError> {
+    let list_of = |package: &str| {
+        let facts = set.unpacked.iter().find(|facts| facts.name == package);
+        facts.map(|facts| list(facts))
+    };
+    let diversions = normalise::content(captured, "var/lib/dpkg/diversions").unwrap_or_default();
+    let moved: Vec<_> = diversions::moved(&diversions, captured, merge)
+        .into_iter()
+        .filter_map(|(package, path)| Some((package, path, list_of(package)?)))
+        .collect();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let lists = Below::read(layers, |path| {
+        let is_list = |(_, _, list): &(&str, &str, String)| list.as_bytes() == path.as_bytes();
+        moved.iter().any(is_list)
+    })?;
+    let own = |(_, path, list): &&(&str, &str, String)| {
+        lists.text(list).lines().any(|shipped| shipped == *path)
+    };
+    match moved.iter().find(own) {
+        None => Ok(()),
+        Some((package, path, _)) => Err(ConfigureError::Diverted {
+            package: (*package).to_owned(),
+            path: (*path).to_owned(),
+        }),
+    }
 }
 
 /// Whether the database has a package of that name and architecture.

@@ -31,6 +31,9 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Says what is wrong with the database, if anything is.
 const AUDIT: &str =
     r#"found=$(dpkg --audit) || exit; [ -z "$found" ] || { echo "$found"; exit 1; }"#;
+/// apt downloads as its own user, and gives it these directories when it first runs.
+const PARTIAL: &str = "install -d -m 700 -o _apt -g root /var/lib/apt/lists/partial \
+                       /var/cache/apt/archives/partial";
 
 /// What configures `set`.
 pub(super) fn steps(set: &Set<'_>) -> Vec<Step> {
@@ -73,6 +76,9 @@ pub(super) fn steps(set: &Set<'_>) -> Vec<Step> {
     }
     steps.push(run(&["/usr/bin/dpkg", "--configure", "-a"]));
     steps.push(run(&["/bin/sh", "-c", AUDIT]));
+    if all.iter().any(|facts| facts.name == "apt") {
+        steps.push(run(&["/bin/sh", "-c", PARTIAL]));
+    }
     for path in [POLICY, CONTROL] {
         steps.push(Step::Remove { path: path.into() });
     }
