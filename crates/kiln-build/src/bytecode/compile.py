@@ -10,7 +10,6 @@
 # What cannot be compiled has no record: `compileall` and pip go on, too, whatever `compile`
 # raises (test data of other Pythons, templates).
 
-import gc
 import importlib.util
 import marshal
 import os
@@ -68,8 +67,6 @@ def main():
     with open(sources_path, "rb") as file:
         records = read_records(file)
     sources = os.open(sources_path, os.O_RDONLY)
-    # Syntax trees have no cycles that would have to be found.
-    gc.disable()
     queue, feed = os.pipe()
     pids = []
     for worker in range(workers):
