@@ -75,7 +75,7 @@ pub enum Fault {
 
 /// The fields of a code object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CodeLayout {
+pub(super) enum CodeLayout {
     /// Python 3.8 to 3.10.
     Until310,
     /// Python 3.11 and later.
@@ -228,7 +228,7 @@ impl<'a> Graph<'a> {
 }
 
 /// The canonical form of a marshalled code object.
-pub fn canonical_marshal(bytes: &[u8], layout: CodeLayout) -> Result<Vec<u8>, Fault> {
+pub(super) fn canonical_marshal(bytes: &[u8], layout: CodeLayout) -> Result<Vec<u8>, Fault> {
     let graph = read::graph(bytes, layout, MAX_DEPTH)?;
     match graph.objects().last() {
         Some(Object::Code { .. }) => Ok(write::text(&graph, bytes.len())),

@@ -45,9 +45,9 @@ mod tests;
 mod write;
 
 pub use archive::{ArchiveError, ModuleFile, archive, entries, module_path};
-pub use marshal::{Fault, canonical_marshal};
+pub use marshal::Fault;
 
-use self::marshal::CodeLayout;
+use self::marshal::{CodeLayout, canonical_marshal};
 
 /// The most bytes of a module file. The largest known ones (generated parsers) have some 10 MiB.
 pub const MAX_MODULE: usize = 256 << 20;
