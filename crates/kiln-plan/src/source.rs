@@ -89,10 +89,10 @@ impl Context<'_> {
             env: source.from.env.clone(),
         });
         let what = match product {
-            BuildProduct::Wheel => "build",
-            BuildProduct::Requirements => "requirements to build",
+            BuildProduct::Wheel => "wheel",
+            BuildProduct::Requirements => "build requirements",
         };
-        let title = format!("{what} {} {}", source.project, source.version);
+        let title = format!("{what} of {} {}", source.project, source.version);
         drafts.push(self.layer(base, title, kind, inputs, ""));
         // No image has a layer of any of them for this reason.
         for draft in &mut drafts {

@@ -6,7 +6,7 @@ use std::{
     thread::available_parallelism,
 };
 
-use kiln_build::{FamilyFiles, Options};
+use kiln_build::{BuildError, ExecuteError, FamilyFiles, Options};
 use kiln_fetch::Fetcher;
 use kiln_plan::{BuildProduct, Source, source_plan};
 use kiln_resolve::{Build, BuildFailure, Builder, BuiltWheel};
@@ -68,7 +68,17 @@ impl WheelBuilder<'_> {
         let done = done.map_err(|error| {
             // The error itself matters more than a note that could not be made of it.
             let _ = debug::note(self.store, &error);
-            let hint = error.hint();
+            let hint = match &error {
+                BuildError::Step { source, .. }
+                    if matches!(**source, ExecuteError::ForeignPlatform(_)) =>
+                {
+                    Some(format!(
+                        "the lock names what a build gives: lock on a machine for {}",
+                        build.platform
+                    ))
+                }
+                error => error.hint(),
+            };
             failure(error, hint)
         })?;
         let result = done.results.into_iter().nth(last).flatten();

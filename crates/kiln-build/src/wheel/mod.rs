@@ -35,7 +35,7 @@ use rayon::prelude::*;
 pub use describe::{DescribeError, describe, requires};
 pub use error::BuildWheelError;
 
-use crate::execute::{Context, ExecuteError, read};
+use crate::execute::{Context, ExecuteError, OpenInput, read};
 
 const DRIVER: &str = include_str!("driver.py");
 
@@ -60,7 +60,7 @@ pub(crate) fn build(action: &BuildWheel, context: &Context<'_>) -> Result<Bytes,
 
     let spool = |source| ExecuteError::Blob(source);
     let mut file = tempfile::NamedTempFile::new_in(context.spool).map_err(spool)?;
-    let entries = environment(action, sdist, context)?;
+    let entries = environment(action, sdist, context.open)?;
     let layer = write_layer(&entries, Compression::Zstd, &mut file)?;
     file.flush().map_err(spool)?;
     let mut layers = context.layers(&action.layers)?;
@@ -88,7 +88,7 @@ pub(crate) fn build(action: &BuildWheel, context: &Context<'_>) -> Result<Bytes,
 fn environment(
     action: &BuildWheel,
     sdist: Sdist,
-    context: &Context<'_>,
+    open: &OpenInput<'_>,
 ) -> Result<Vec<Entry>, ExecuteError> {
     let failed = |source| ExecuteError::BuildWheel {
         sdist: action.sdist.file.clone(),
@@ -111,7 +111,7 @@ fn environment(
         .requirements
         .par_iter()
         .map(|archive| {
-            let bytes = read(archive, context.open)?;
+            let bytes = read(archive, open)?;
             let file = &archive.file;
             Ok(Contribution {
                 package: file.clone(),
@@ -258,6 +258,10 @@ fn content(entry: &Entry) -> Option<&Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use kiln_digest::Digest;
+    use kiln_package::zip;
+    use kiln_plan::Archive;
+
     use super::*;
 
     #[test]
@@ -278,6 +282,78 @@ mod tests {
         assert_eq!(all["CFLAGS"], "-O1");
         assert_eq!(all["SOURCE_DATE_EPOCH"], "1");
         assert_eq!(all["PYTHONHASHSEED"], "0");
+    }
+
+    /// A tiny wheel of the project, and its file name.
+    fn requirement(name: &str) -> (String, Bytes) {
+        let info = format!("{name}-1.dist-info");
+        let members = [
+            (format!("{name}.py"), String::new()),
+            (
+                format!("{info}/METADATA"),
+                format!("Name: {name}\nVersion: 1\n"),
+            ),
+            (
+                format!("{info}/WHEEL"),
+                "Wheel-Version: 1.0\nTag: py3-none-any\n".to_owned(),
+            ),
+            (
+                format!("{info}/RECORD"),
+                format!("{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n"),
+            ),
+        ];
+        let members = members.iter().map(|(name, text)| zip::NewMember {
+            name,
+            mode: 0o644,
+            content: text.as_bytes(),
+        });
+        let mut archive = Vec::new();
+        zip::write(members, &mut archive).unwrap();
+        (format!("{name}-1-py3-none-any.whl"), archive.into())
+    }
+
+    #[test]
+    fn a_build_environment_is_one_layer_that_root_owns() {
+        let files: BTreeMap<Digest, Bytes> = ["a", "b"]
+            .map(requirement)
+            .map(|(_, bytes)| (Digest::of(&bytes), bytes))
+            .into();
+        let archive = |name: &str| {
+            let (file, bytes) = requirement(name);
+            let sha256 = Digest::of(&bytes);
+            Archive { file, sha256 }
+        };
+        let mut sdist = Vec::new();
+        let member = zip::NewMember {
+            name: "x-1/setup.py",
+            mode: 0o644,
+            content: b"",
+        };
+        zip::write([member], &mut sdist).unwrap();
+        let spool = std::env::temp_dir();
+        let sdist = sdist::read(&sdist.into(), "x-1.zip", &spool).unwrap();
+        let action = BuildWheel {
+            product: BuildProduct::Wheel,
+            layers: Vec::new(),
+            executable: "/usr/bin/python3.11".to_owned(),
+            sdist: archive("a"),
+            requirements: vec![archive("a"), archive("b")],
+            env: BTreeMap::new(),
+        };
+        let entries = environment(&action, sdist, &|digest| Ok(files[digest].clone())).unwrap();
+        let paths: Vec<String> = entries.iter().map(|it| it.path.to_string()).collect();
+        for path in [
+            "build/dist",
+            "build/driver.py",
+            "build/env/bin/python",
+            "build/env/lib/python3.11/site-packages/a.py",
+            "build/env/lib/python3.11/site-packages/b.py",
+            "build/source/setup.py",
+        ] {
+            assert!(paths.iter().any(|it| it == path), "{path}");
+        }
+        assert!(paths.is_sorted());
+        assert!(entries.iter().all(|it| (it.uid, it.gid) == (0, 0)));
     }
 
     #[test]

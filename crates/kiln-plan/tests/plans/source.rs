@@ -65,7 +65,7 @@ fn a_wheel_without_an_index_is_built_before_it_is_packed() {
     );
     let pack = plan.steps.iter().find(|it| it.title == "data: 1 wheel");
     let pack = pack.unwrap();
-    assert_eq!(titles(&pack.needs), ["build spark 1.0"]);
+    assert_eq!(titles(&pack.needs), ["wheel of spark 1.0"]);
     assert_eq!(pack.inputs[0].sha256, lock.wheels[0].sha256);
     let layers: Vec<usize> = plan.images[0].layers.iter().map(|it| it.step).collect();
     assert_eq!(
