@@ -82,7 +82,7 @@ pub(crate) fn image(store: &Store, name: &str, option: PlatformOption) -> Result
 }
 
 /// This machine's platform, as OCI names it.
-fn host_platform() -> String {
+pub(crate) fn host_platform() -> String {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

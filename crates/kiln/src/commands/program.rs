@@ -51,7 +51,7 @@ impl Settings {
     }
 }
 
-/// Finds the image that was asked for.
+/// Finds the image that was asked for, which must be for this machine.
 pub(crate) fn find(
     store: &Store,
     global: &Global,
@@ -60,6 +60,11 @@ pub(crate) fn find(
 ) -> Result<(String, Image), Failure> {
     let name = export::one(store, global, selector)?;
     let image = export::image(store, &name, options.platform)?;
+    let platform = image.platform.to_string();
+    if platform != export::host_platform() {
+        let message = format!("this machine cannot run programs for {platform}");
+        return Err(Failure::new(exit::SANDBOX, message));
+    }
     Ok((name, image))
 }
 
