@@ -10,9 +10,9 @@ import harness
 PACKAGES = ["ca-certificates", "openssh-client", "python3"]
 
 
-def write_family(place, bundles, packages=PACKAGES, archives="", settings=""):
+def write_family(place, bundles, packages=PACKAGES, archives="", settings="", scripts=()):
     """Writes a family with Debian 12. `bundles` maps names to the text of their files; each becomes
-    an image `runtime-NAME`."""
+    an image `runtime-NAME`. `scripts` maps names to what `script` runs."""
     reference = harness.ROOT / "family"
     shutil.copytree(reference / "keyrings", place / "keyrings")
     (place / "bases").mkdir()
@@ -24,6 +24,8 @@ def write_family(place, bundles, packages=PACKAGES, archives="", settings=""):
     for name, bundle in bundles.items():
         (place / f"bundles/{name}").mkdir(parents=True)
         (place / f"bundles/{name}/bundle.toml").write_text(f'title = "{name}"\n{bundle}')
+        for script, text in dict(scripts).items():
+            (place / f"bundles/{name}/{script}").write_text(text)
         toml += f'\n[[image]]\nbase = "debian-12"\nbundle = "{name}"\n'
     (place / "kiln.toml").write_text(toml)
     return place
@@ -33,3 +35,9 @@ def run(*command, user="root"):
     """A `[[run]]` table."""
     # Strings of JSON are strings of TOML, too.
     return f'\n[[run]]\ncommand = {json.dumps(command)}\nuser = "{user}"\n'
+
+
+def script(program, name, *arguments, user="root"):
+    """A `[[run]]` table that runs a script of the family."""
+    artifact = f'\n[[run.artifact]]\nfile = "{name}"\nto = "/mnt/{name}"\n'
+    return run(program, f"/mnt/{name}", *arguments, user=user) + artifact

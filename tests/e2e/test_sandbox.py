@@ -60,8 +60,8 @@ python3 -c 'import os; os.setxattr("/srv/changes/file", "security.capability", b
     "01000002" "00040000" "00000000" "00000000" "00000000"))'
 """
 # A delta on the configured base: a group, set-group-id programs, an alternative.
-PROBE = 'packages = ["cron", "less"]\nrequirements = ["pip~=26.3.0"]\n' + small.run(
-    "/bin/sh", "-c", CHANGES
+PROBE = 'packages = ["cron", "less"]\nrequirements = ["pip~=26.3.0"]\n' + small.script(
+    "/bin/sh", "changes"
 )
 
 
@@ -78,7 +78,8 @@ def account(*command):
 @functools.cache
 def probe():
     """The family of the probe, locked and built: kiln, and what it says of the image."""
-    family = small.write_family(harness.scratch("probe") / "family", {"probe": PROBE})
+    place = harness.scratch("probe") / "family"
+    family = small.write_family(place, {"probe": PROBE}, scripts={"changes": CHANGES})
     kiln = harness.Kiln(harness.built().store, family)
     kiln.run("lock")
     return kiln, kiln.build("probe")
@@ -496,9 +497,9 @@ def hidden():
 def attacked():
     """kiln with a family in which each attack is an image."""
     port, _ = listeners()
-    walls = small.run("/usr/bin/python3", "-c", WALLS, str(port), str(hidden()))
+    walls = small.script("/usr/bin/python3", "walls.py", str(port), str(hidden()))
     family = harness.scratch("attacks") / "family"
-    small.write_family(family, {"walls": walls, **ATTACKS})
+    small.write_family(family, {"walls": walls, **ATTACKS}, scripts={"walls.py": WALLS})
     kiln = harness.Kiln(harness.built().store, family)
     kiln.run("lock")
     return kiln
