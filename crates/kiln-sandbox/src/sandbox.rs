@@ -19,7 +19,7 @@ use crate::{
     protocol::{Place, Reply, Request, Task, WORKER},
     scratch::{self, Kept, Scratch},
     tail::Tail,
-    tree::{Changes, entries},
+    tree::{Changes, Owners, entries},
 };
 
 /// Runs jobs. Cheap to keep, and many threads may use it at once.
@@ -102,6 +102,28 @@ impl Sandbox {
         }
     }
 
+    /// Makes sure that commands are who they are to be. With a single id every process is user 0:
+    /// what it creates would be root's, and other bytes would come out than elsewhere.
+    fn has_ids_of(&self, job: &Job) -> Result<(), SandboxError> {
+        if self.ids.owners() != Owners::Recorded {
+            return Ok(());
+        }
+        match job.commands().find(|it| (it.uid, it.gid) != (0, 0)) {
+            None => Ok(()),
+            Some(command) => Err(SandboxError::Ids {
+                reason: format!(
+                    "a command runs as {}:{}, and this user has no subordinate ids",
+                    command.uid, command.gid
+                ),
+                hint: Some(
+                    "add a line for this user to /etc/subuid and to /etc/subgid, and install \
+                     `newuidmap` (Debian: `apt-get install uidmap`); or let the command run as root"
+                        .to_owned(),
+                ),
+            }),
+        }
+    }
+
     /// Runs a job. `output` is given what the commands print, as it comes. When `cancelled` is
     /// set everything is killed at once.
     pub fn run(
@@ -111,6 +133,7 @@ impl Sandbox {
         output: &mut (dyn FnMut(&[u8]) + Send),
         cancelled: &AtomicBool,
     ) -> Result<Captured, SandboxError> {
+        self.has_ids_of(job)?;
         let spool = tempfile::tempfile_in(spool).map_err(SandboxError::io(
             "no file for captured content could be made",
         ))?;

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use kiln_layer::{Entry, EntryKind};
-use kiln_sandbox::{Choice, Job, LayerBlob, SandboxError, Step};
+use kiln_sandbox::{Choice, IdChoice, Job, LayerBlob, SandboxError, Step};
 
 use crate::{
     root::{Store, directory, entry, file, layer, run, shell, symlink},
@@ -265,4 +265,22 @@ fn a_command_that_fails_tells_its_last_lines_and_leaves_its_tree() {
     sandbox.discard(&state).unwrap();
     assert!(!state.exists());
     sandbox.discard(&state).unwrap();
+}
+
+#[test]
+fn a_command_of_another_user_is_refused_where_there_is_only_one_id() {
+    let store = Store::new();
+    let single = Choice {
+        ids: IdChoice::Single,
+        ..Choice::default()
+    };
+    let sandbox = store.sandbox(single).unwrap();
+    let mut job = store.job(&[], "exit 3");
+    if let Step::Run(command) = &mut job.steps[0] {
+        command.uid = 1001;
+    }
+    let (result, _) = run(&sandbox, &job, store.path());
+    let error = result.unwrap_err();
+    assert!(matches!(error, SandboxError::Ids { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("/etc/subuid"));
 }
