@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Resource, pidfd_getfd, pidfd_open};
 
 use crate::{Command, Limits, protocol::Failure, seccomp::Filter, sys, tree::Owners};
 
@@ -247,8 +247,8 @@ fn take_terminal(terminal: Terminal<'_>) -> io::Result<()> {
 
 /// Limits of the kernel behind those that init watches: they stop what is faster than init.
 fn set_limits(limits: &Limits) -> io::Result<()> {
-    sys::lower_limit(libc::RLIMIT_CORE, 0)?;
-    sys::lower_limit(libc::RLIMIT_FSIZE, limits.disk)?;
-    sys::lower_limit(libc::RLIMIT_NOFILE, OPEN_FILES)?;
-    sys::lower_limit(libc::RLIMIT_NPROC, limits.processes)
+    sys::lower_limit(Resource::Core, 0)?;
+    sys::lower_limit(Resource::Fsize, limits.disk)?;
+    sys::lower_limit(Resource::Nofile, OPEN_FILES)?;
+    sys::lower_limit(Resource::Nproc, limits.processes)
 }

@@ -9,6 +9,25 @@
 //! - *init*: the worker's child, process 1 of the sandbox: it runs the commands of a [`Job`] one
 //!   after another, reaps orphans, watches limits;
 //! - *capture*: what differs between the layers and the tree after the job.
+//!
+//! # The way of a job
+//!
+//! [`Sandbox::run`] starts a worker (`process`) and writes its id maps (`ids`). The worker enters
+//! the other namespaces, unpacks what is missing, mounts the tree (`tree`, `mounts`) and forks
+//! init (`init`), which makes the tree its root and does the steps. A command has Docker's default
+//! capabilities in the user namespace, a seccomp filter (`seccomp`), no descriptor but its output,
+//! and a fixed layout of memory (`command`). When init and all that ran below it have ended, the
+//! worker reads what they wrote and tells kiln.
+//!
+//! # Invariants
+//!
+//! - What a job gives depends on the job alone: not on the kind of ids, nor on how the tree is
+//!   made. Where a single id is mapped, owners are recorded (`tree`), and calls that change or tell
+//!   owners are answered by init (`owner_calls`).
+//! - Nothing that a job started outlives [`Sandbox::run`], however that ends; if kiln itself is
+//!   killed, the kernel kills the worker, and with it init and everything below.
+//! - Commands have no way to the host: no network, no file, no environment, no descriptor.
+//! - Linux 5.12 is enough; the kernel's newer calls do not exist for commands.
 
 mod call_target;
 mod command;

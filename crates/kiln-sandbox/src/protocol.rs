@@ -2,8 +2,9 @@
 //!
 //! A message is its length (four bytes, little-endian) and JSON. The conversation: kiln sends a
 //! [`Request`]; the worker enters its user namespace and says [`Reply::Unshared`]; kiln writes the
-//! id maps and sends [`Go`]; the worker does the task and replies once more. While a task runs,
-//! each byte from kiln is the number of a signal for the command.
+//! id maps and sends [`Go`]; the worker does the task and tells its end, and for a program of
+//! people its start. While a task runs each byte from kiln is the number of a signal for the
+//! command.
 
 use std::{
     io::{self, Read, Write},
@@ -97,6 +98,8 @@ pub(crate) enum Reply {
     Overlay(bool),
     /// A job's changes.
     Captured(Changes),
+    /// The tree of a `Start` is there: the program is about to start.
+    Started,
     /// The program of a `Start` ended.
     Ended(ExitStatus),
     /// Everything was removed.

@@ -30,7 +30,7 @@ impl Sandbox {
     ///
     /// If standard input is a terminal the program is in its foreground: keys that send signals
     /// concern the program alone. When `cancelled` is set it gets `SIGTERM`, and `SIGKILL` if it
-    /// has not ended 10 s later.
+    /// has not ended 10 s later. While layers are still unpacked everything is ended at once.
     pub fn start(&self, program: &Interactive, cancelled: &AtomicBool) -> Result<u8, SandboxError> {
         let Some(state) = &program.state else {
             let scratch = Scratch::new(&self.scratch()?)?;
@@ -80,15 +80,14 @@ impl Sandbox {
             ..Given::default()
         };
         let mut worker = Worker::start(&self.program, ids, &self.request(ids, task), given)?;
+        let mut started = false;
         let mut asked: Option<Instant> = None;
         loop {
-            match worker.wait(None::<&std::fs::File>)? {
-                Event::Reply(Some(Reply::Ended(status))) => return Ok(status.code()),
-                Event::Reply(Some(Reply::Failed(failure))) => return Err(failure.into()),
-                Event::Reply(_) => return Err(worker.died()),
-                Event::Tick => {}
-            }
             match asked {
+                None if is_set(cancelled) && !started => {
+                    worker.kill();
+                    return Err(SandboxError::Cancelled);
+                }
                 None if is_set(cancelled) => {
                     worker.signal(15);
                     asked = Some(Instant::now());
@@ -98,6 +97,13 @@ impl Sandbox {
                     return Err(SandboxError::Cancelled);
                 }
                 _ => {}
+            }
+            match worker.wait(None::<&std::fs::File>)? {
+                Event::Reply(Some(Reply::Started)) => started = true,
+                Event::Reply(Some(Reply::Ended(status))) => return Ok(status.code()),
+                Event::Reply(Some(Reply::Failed(failure))) => return Err(failure.into()),
+                Event::Reply(_) => return Err(worker.died()),
+                Event::Tick => {}
             }
         }
     }

@@ -9,6 +9,8 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// The error of the last system call unless it gave 0.
 pub(crate) fn check(result: i32) -> io::Result<()> {
     if result == 0 {
@@ -203,18 +205,16 @@ pub(crate) fn execve(
 }
 
 /// Lowers a limit of this process, soft and hard, to `value` unless it is lower already.
-#[expect(unsafe_code, reason = "system calls")]
-pub(crate) fn lower_limit(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the structure lives.
-    check(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
-    limit.rlim_max = limit.rlim_max.min(value);
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: the structure lives.
-    check(unsafe { libc::setrlimit(resource, &raw const limit) })
+pub(crate) fn lower_limit(resource: Resource, value: u64) -> io::Result<()> {
+    let allowed = getrlimit(resource).maximum;
+    let limit = Some(allowed.map_or(value, |allowed| allowed.min(value)));
+    Ok(setrlimit(
+        resource,
+        Rlimit {
+            current: limit,
+            maximum: limit,
+        },
+    )?)
 }
 
 /// Memory is laid out the same way every time. Refused by some engines, which only makes

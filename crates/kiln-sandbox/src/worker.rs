@@ -86,6 +86,7 @@ fn perform(request: &Request, control: &UnixStream) -> Result<Reply, Failure> {
             namespaces::enter_others(program.network, &program.hostname)?;
             let layers = unpack(&rootfs(request)?, &program.layers)?;
             let ground = Ground::prepare(place, &layers, request.owners)?;
+            protocol::send(control, &Reply::Started).map_err(Failure::setup("tell kiln"))?;
             let end = Ground::init(&Setup {
                 tree: &ground.tree,
                 written: &ground.written,

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use kiln_sandbox::{Choice, IdChoice, Interactive, NetworkMode, SandboxError, TreeChoice, Volume};
@@ -128,16 +128,32 @@ fn a_program_without_network_has_a_loopback_device_only() {
 }
 
 #[test]
-fn a_program_that_is_asked_to_stop_ends_by_a_signal() {
+fn a_program_that_is_asked_to_stop_ends_as_it_likes() {
     let store = Store::new();
     let sandbox = store.sandbox(Choice::default()).unwrap();
-    let status = sandbox
-        .start(
-            &program(&store, "trap 'exit 9' TERM; while :; do sleep 0.01; done"),
-            &AtomicBool::new(true),
-        )
-        .unwrap();
-    assert!(status == 9 || status == 143, "{status}");
+    let script = "trap 'exit 9' TERM; echo > /work/ready; while :; do sleep 0.01; done";
+    let volume = tempfile::tempdir_in(store.path()).unwrap();
+    let program = Interactive {
+        volumes: vec![Volume {
+            source: volume.path().to_owned(),
+            target: "/work".to_owned(),
+            read_only: false,
+        }],
+        ..program(&store, script)
+    };
+    let cancelled = AtomicBool::new(false);
+    let status = std::thread::scope(|scope| {
+        let running = scope.spawn(|| sandbox.start(&program, &cancelled));
+        while !volume.path().join("ready").exists() && !running.is_finished() {
+            std::thread::yield_now();
+        }
+        cancelled.store(true, Ordering::Relaxed);
+        running.join().unwrap()
+    });
+    assert_eq!(status.unwrap(), 9);
+    // Before it runs there is nobody to ask.
+    let early = sandbox.start(&program, &AtomicBool::new(true));
+    assert!(matches!(early, Err(SandboxError::Cancelled)), "{early:?}");
 }
 
 #[test]

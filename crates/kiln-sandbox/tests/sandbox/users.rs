@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::fs::chown,
     path::Path,
     process::{Command, Stdio},
     sync::Once,
@@ -36,8 +36,14 @@ pub(crate) fn caller(
 ) -> Command {
     let program = store.path().join("worker");
     if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_kiln-sandbox-worker"), &program).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        // By another process: one that this process had open for writing could not be executed as
+        // long as children of other tests have it open.
+        let own = env!("CARGO_BIN_EXE_kiln-sandbox-worker");
+        let copied = Command::new("install")
+            .args(["-m", "755", own])
+            .arg(&program)
+            .status();
+        assert!(copied.unwrap().success());
     }
     fs::write(
         directory.join("request"),
