@@ -3,16 +3,28 @@
 //!
 //! # Words
 //!
-//! - **action**: data that describes one pure function from declared inputs to one layer.
+//! - **action**: data that describes one pure function from declared inputs to one layer or blob.
 //! - **key**: the SHA-256 of an action's canonical encoding. Same key, same bytes.
 //! - **step**: an action in a plan, with what it takes to run it: inputs and where they come from.
 //!
 //! # Algorithm
 //!
-//! An image is a list of sets (see `kiln-lock`), base first. Each set becomes layers: one for
-//! every package whose archive is [`OWN_LAYER`] or larger, one for the rest of its Debian
-//! packages, one for the rest of its wheels, one for the family's own files. Steps with the same
-//! key are one step, whoever needs it.
+//! An image is a list of sets (see `kiln-lock`), base first. Each set becomes layers, bottom first:
+//!
+//! 1. its Debian packages: one layer for every package whose archive is [`OWN_LAYER`] or larger and
+//!    for every package that dpkg itself must install ([`installed_by_dpkg`]), one for the rest;
+//! 2. what their maintainer scripts change, on all layers of the operating system so far;
+//! 3. the Python tree, in the base;
+//! 4. its wheels: those with a layer of their own first, each below its compiled modules, then the
+//!    rest below theirs. Large wheels of binaries, which have hardly a module, share the layer of
+//!    compiled modules of the rest. Modules are compiled wheel by wheel, by the interpreter and
+//!    what it depends on, so that nothing else of the base compiles them anew;
+//! 5. the family's own files;
+//! 6. what each command of the family changes, on all layers so far.
+//!
+//! An image that is packed only has the dpkg database of unpacked packages instead of 2, and
+//! neither compiled modules nor 6. Steps with the same key are one step, whoever needs it; steps
+//! stand after those whose results they read.
 //!
 //! # Invariants
 //!
