@@ -14,8 +14,9 @@
 //! 2. The steps are made (`steps`), without any file or clock: the database as dpkg would have
 //!    left it after unpacking everything; each `preinst` as dpkg runs it, after what its package
 //!    pre-depends on (`order`); the essential packages, then `dpkg --configure --pending`; the
-//!    audit. In a delta, the file triggers of the packages below are activated first (`triggers`),
-//!    which dpkg would do while it unpacks.
+//!    audit. In a delta, the file triggers of the packages below are activated first, and the
+//!    directories that got files get the time of now (`triggers`): dpkg does both while it
+//!    unpacks, and caches such as that of man-db are brought up to date by these times.
 //! 3. A sandbox carries them out on the layers, and tells what differs.
 //! 4. What a clock or randomness decided is brought to the time at which the newest package of
 //!    the set was made, or dropped (`normalise`, `accounts`, `keystore`, `scrub`).
@@ -154,8 +155,10 @@ fn set<'a>(
             .iter()
             .map(|facts| below.text(&list(facts)))
             .collect();
-        let paths = lists.iter().flat_map(|list| list.lines());
-        set.activated = triggers::unincorporated(&triggers::activated(interests, paths));
+        let paths = || lists.iter().flat_map(|list| list.lines());
+        set.activated = triggers::unincorporated(&triggers::activated(interests, paths()));
+        let directories = triggers::changed_directories(paths());
+        set.directories = directories.into_iter().map(str::to_owned).collect();
     }
     Ok((set, binds))
 }

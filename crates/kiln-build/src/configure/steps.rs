@@ -20,6 +20,8 @@ pub(super) struct Set<'a> {
     pub(super) database: BTreeMap<String, String>,
     /// The content of `triggers/Unincorp`: what the files of the set mean to the packages below.
     pub(super) activated: String,
+    /// The directories of the system below that got files of the set.
+    pub(super) directories: Vec<String>,
 }
 
 /// Where the archives of packages that dpkg installs are mounted.
@@ -31,6 +33,9 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Says what is wrong with the database, if anything is.
 const AUDIT: &str =
     r#"found=$(dpkg --audit) || exit; [ -z "$found" ] || { echo "$found"; exit 1; }"#;
+/// A list of directories, and what gives them the time of now.
+const DIRECTORIES: &str = "/run/kiln/directories";
+const TOUCH: &str = r"xargs -d '\n' touch -c -- </run/kiln/directories";
 /// apt downloads as its own user, and gives it these directories when it first runs.
 const PARTIAL: &str = "install -d -m 700 -o _apt -g root /var/lib/apt/lists/partial \
                        /var/cache/apt/archives/partial";
@@ -44,6 +49,11 @@ pub(super) fn steps(set: &Set<'_>) -> Vec<Step> {
         .chain(set.archives.iter().map(|(facts, _)| *facts))
         .collect();
     let mut steps = database(set);
+    if !set.directories.is_empty() {
+        let list = set.directories.join("\n");
+        steps.push(write(DIRECTORIES, 0o644, list.into_bytes()));
+        steps.push(run(&["/bin/sh", "-c", TOUCH]));
+    }
     steps.push(write(POLICY, 0o755, b"#!/bin/sh\nexit 101\n".to_vec()));
 
     let dpkg = all.iter().find(|facts| facts.name == "dpkg");

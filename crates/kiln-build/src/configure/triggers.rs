@@ -1,4 +1,5 @@
-//! File triggers: deb-triggers(5), and dpkg's `triggers/File`.
+//! What unpacking does besides writing files. File triggers: deb-triggers(5), and dpkg's
+//! `triggers/File`.
 
 use std::collections::BTreeSet;
 
@@ -26,6 +27,21 @@ pub(super) fn activated<'a>(
     activated
 }
 
+/// The directories that get files when `paths` are unpacked. Of the paths, those that others are
+/// below are directories.
+pub(super) fn changed_directories<'a>(
+    paths: impl IntoIterator<Item = &'a str>,
+) -> BTreeSet<&'a str> {
+    let paths: BTreeSet<&str> = paths.into_iter().collect();
+    let parent = |path: &'a str| path.rsplit_once('/').map(|(parent, _)| parent);
+    let directories: BTreeSet<&str> = paths.iter().filter_map(|path| parent(path)).collect();
+    let files = paths.iter().filter(|path| !directories.contains(*path));
+    files
+        .filter_map(|path| parent(path))
+        .filter(|directory| !directory.is_empty())
+        .collect()
+}
+
 /// The content of `triggers/Unincorp` that has dpkg run those triggers. Nobody waits for them:
 /// all packages are configured before anybody asks.
 pub(super) fn unincorporated(activated: &BTreeSet<&str>) -> String {
@@ -51,5 +67,19 @@ mod tests {
             unincorporated(&activated),
             "/etc/init.d/x -\n/usr/share/man -\n"
         );
+    }
+
+    #[test]
+    fn directories_of_files_change() {
+        let paths = [
+            "/.",
+            "/usr",
+            "/usr/bin",
+            "/usr/bin/x",
+            "/usr/share",
+            "/usr/share/y",
+        ];
+        let changed: Vec<_> = changed_directories(paths).into_iter().collect();
+        assert_eq!(changed, ["/usr/bin", "/usr/share"]);
     }
 }
