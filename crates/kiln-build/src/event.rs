@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Something that happened. Steps are named by their index in the plan.
+/// Something that happened. Steps are named by their index in the plan; steps that run together
+/// by that of the first.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
@@ -33,10 +34,12 @@ pub enum Event {
         /// What it printed, as it came: perhaps part of a line, perhaps not text.
         bytes: Vec<u8>,
     },
-    /// A step's layer is in the store.
+    /// A step's result is in the store.
     StepFinished {
         /// Index of the step.
         step: usize,
+        /// How many steps ended with it.
+        steps: usize,
         /// For people.
         title: String,
         /// Compressed size in bytes.

@@ -246,10 +246,14 @@ impl Run<'_> {
     fn work(&self, shared: &Shared) {
         while let Some(batch) = self.next(shared) {
             let started = Instant::now();
-            for &step in &batch {
-                let title = self.plan.steps[step].title.clone();
-                (self.events)(Event::StepStarted { step, title });
-            }
+            let title = match batch.as_slice() {
+                [step] => self.plan.steps[*step].title.clone(),
+                steps => format!("compile {} wheels", steps.len()),
+            };
+            (self.events)(Event::StepStarted {
+                step: batch[0],
+                title: title.clone(),
+            });
             let result = self.run(shared, &batch);
             let mut state = shared.lock();
             state.memory -= self.memory(&batch);
@@ -259,23 +263,20 @@ impl Run<'_> {
             state.packing = Some((first, Instant::now()));
             match result {
                 Ok(results) => {
-                    let sizes: Vec<_> = results.iter().map(|result| result.blob().1).collect();
+                    let size = results.iter().map(|result| result.blob().1).sum();
                     for (&step, result) in batch.iter().zip(results) {
                         state.results[step] = Some(result);
                         state.unfinished -= 1;
                         self.less_missing(&mut state, shared, &shared.dependents[step]);
                     }
                     drop(state);
-                    for (&step, size) in batch.iter().zip(sizes) {
-                        let (title, took) =
-                            (self.plan.steps[step].title.clone(), started.elapsed());
-                        (self.events)(Event::StepFinished {
-                            step,
-                            title,
-                            size,
-                            took,
-                        });
-                    }
+                    (self.events)(Event::StepFinished {
+                        step: batch[0],
+                        steps: batch.len(),
+                        title,
+                        size,
+                        took: started.elapsed(),
+                    });
                 }
                 Err(error) => {
                     state.failure.get_or_insert(error);

@@ -110,7 +110,7 @@ impl Plain<'_> {
                 output.note(format!("downloaded {name} ({})", bytes(*size)));
             }
             Event::StepStarted { step, title } if output.verbosity > 1 => {
-                let verb = self.verb(*step, ["building", "packing"]);
+                let verb = self.verb(*step, ["running", "packing"]);
                 output.note(format!("{verb} {title}"));
             }
             Event::StepOutput { step, bytes } if output.verbosity > 0 => {
@@ -121,11 +121,12 @@ impl Plain<'_> {
                 title,
                 size,
                 took,
+                ..
             } => {
                 self.printed(*step, b"");
                 output.note(format!(
                     "{} {title} ({}, {:.1} s)",
-                    self.verb(*step, ["built", "packed"]),
+                    self.verb(*step, ["ran", "packed"]),
                     bytes(*size),
                     took.as_secs_f64()
                 ));
@@ -161,7 +162,7 @@ impl Plain<'_> {
         let title = shortened(title, TITLE_WIDTH);
         let lines: Vec<u8> = open.drain(..end).collect();
         for line in String::from_utf8_lossy(&lines).lines() {
-            self.output.note(format!("{title} | {line}"));
+            self.output.note(format!("{title} | {}", shown_line(line)));
         }
     }
 }
@@ -195,11 +196,12 @@ fn as_json(event: &Event) -> Option<serde_json::Value> {
         }),
         Event::StepFinished {
             step,
+            steps,
             title,
             size,
             took,
         } => json!({
-            "event": "step-finished", "step": step, "title": title, "size": size,
+            "event": "step-finished", "step": step, "steps": steps, "title": title, "size": size,
             "seconds": took.as_secs_f64(),
         }),
         Event::Repaired { what } => json!({"event": "repaired", "file": what}),
@@ -294,13 +296,13 @@ impl Terminal {
                     bar.set_message(shown_line(last));
                 }
             }
-            Event::StepFinished { step, .. } => {
+            Event::StepFinished { step, steps, .. } => {
                 if let Some(bar) = shown.running.remove(step) {
                     bar.finish_and_clear();
                     self.bars.remove(&bar);
                 }
                 if let Some(built) = &shown.built {
-                    built.inc(1);
+                    built.inc(*steps as u64);
                 }
             }
             Event::Repaired { what } => {
