@@ -247,3 +247,147 @@ fn command(argv: &[&str], variables: &[(&str, &str)]) -> Step {
         umask: 0o022,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_package::deb::{MultiArch, Paragraph, Triggers};
+
+    use super::*;
+
+    fn package(name: &str, fields: &str, control_files: &[&str]) -> DebFacts {
+        DebFacts {
+            name: name.to_owned(),
+            version: "1:2.3-4".to_owned(),
+            architecture: "amd64".to_owned(),
+            multi_arch: MultiArch::No,
+            control: Paragraph::parse(&format!("Package: {name}\n{fields}")).unwrap(),
+            conffiles: Vec::new(),
+            triggers: Triggers::default(),
+            control_files: control_files.iter().map(ToString::to_string).collect(),
+            built: 0,
+        }
+    }
+
+    fn spoken(steps: &[Step]) -> Vec<String> {
+        steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Run(command) => Some(command.argv.join(" ")),
+                Step::Copy { from, to } => Some(format!("copy {from} {to}")),
+                Step::DirectoryTimes => Some("directory times".to_owned()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn essential_packages_are_configured_before_other_scripts_run() {
+        let dash = package("dash", "Essential: yes\n", &["control", "preinst"]);
+        let dpkg = package("dpkg", "Essential: yes\n", &["control"]);
+        let git = package("git", "", &["control", "md5sums", "preinst"]);
+        let steps = steps(&Set {
+            unpacked: vec![&git, &dpkg, &dash],
+            ..Set::default()
+        });
+        let info = "/var/lib/dpkg/info";
+        assert_eq!(
+            spoken(&steps),
+            [
+                format!("copy {info}/dash.preinst {CONTROL}/preinst"),
+                format!("{CONTROL}/preinst install"),
+                "/usr/bin/dpkg --force-depends --configure dash:amd64".into(),
+                "/usr/bin/dpkg --force-depends --configure dpkg:amd64".into(),
+                format!("copy {info}/git.md5sums {CONTROL}/md5sums"),
+                format!("copy {info}/git.preinst {CONTROL}/preinst"),
+                format!("{CONTROL}/preinst install"),
+                "/usr/bin/dpkg --configure -a".into(),
+                format!("/bin/sh -c {AUDIT}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn scripts_are_told_for_whom_they_run_and_nothing_of_the_clock() {
+        let dpkg = package("dpkg", "Essential: yes\n", &["control", "preinst"]);
+        let steps = steps(&Set {
+            unpacked: vec![&dpkg],
+            ..Set::default()
+        });
+        let env = steps.iter().find_map(|step| match step {
+            Step::Run(command) => Some(command.env.clone()),
+            _ => None,
+        });
+        let env: BTreeMap<_, _> = env.unwrap().into_iter().collect();
+        assert_eq!(env["DPKG_MAINTSCRIPT_PACKAGE"], "dpkg");
+        assert_eq!(env["DPKG_RUNNING_VERSION"], "2.3");
+        assert_eq!(env["DEBIAN_FRONTEND"], "noninteractive");
+        assert!(!env.contains_key("SOURCE_DATE_EPOCH"));
+    }
+
+    #[test]
+    fn services_are_refused_and_no_trace_of_that_stays() {
+        let steps = steps(&Set::default());
+        let at = |wanted: fn(&Step) -> bool| steps.iter().position(wanted).unwrap();
+        let made = at(|step| matches!(step, Step::Write { path, .. } if path == POLICY));
+        let ran = at(|step| matches!(step, Step::Run(_)));
+        let gone = at(|step| matches!(step, Step::Remove { path } if path == POLICY));
+        assert!(made < ran && ran < gone);
+    }
+
+    #[test]
+    fn a_delta_leaves_essential_packages_alone_and_activates_triggers() {
+        let status = "Package: dpkg\nEssential: yes\n\nPackage: fontconfig\n\n";
+        let zip = package("zip", "", &["control"]);
+        let steps = steps(&Set {
+            unpacked: vec![&zip],
+            database: BTreeMap::from([("status".into(), status.into())]),
+            activated: "/usr/share/fonts -\n".into(),
+            ..Set::default()
+        });
+        let content = |wanted: &str| {
+            let all = steps.iter().filter_map(|step| match step {
+                Step::Write { path, content, .. } if path == wanted => Some(content.clone()),
+                _ => None,
+            });
+            String::from_utf8(all.last().unwrap()).unwrap()
+        };
+        assert!(content("/var/lib/dpkg/status").starts_with(status));
+        assert_eq!(
+            content("/var/lib/dpkg/triggers/Unincorp"),
+            "/usr/share/fonts -\n"
+        );
+        assert_eq!(
+            spoken(&steps),
+            [
+                "/usr/bin/dpkg --configure -a".to_owned(),
+                format!("/bin/sh -c {AUDIT}"),
+                "directory times".into(),
+                "/usr/bin/fc-cache -s -f".into(),
+            ]
+        );
+    }
+
+    #[test]
+    fn dpkg_installs_from_archives_after_the_scripts_of_the_others() {
+        let git = package("git", "", &["control", "preinst"]);
+        let guard = package("molly-guard", "", &["control", "preinst"]);
+        let steps = steps(&Set {
+            unpacked: vec![&git],
+            archives: vec![(&guard, "/run/kiln/archives/molly-guard.deb".into())],
+            ..Set::default()
+        });
+        let spoken = spoken(&steps);
+        assert_eq!(
+            spoken[2..4],
+            [
+                "/usr/bin/dpkg --force-depends --unpack /run/kiln/archives/molly-guard.deb",
+                "/usr/bin/dpkg --configure -a",
+            ]
+        );
+        let wrote_guard = steps.iter().any(|step| {
+            matches!(step, Step::Write { path, content, .. } if path.ends_with("/status")
+                && content.windows(5).any(|part| part == b"molly"))
+        });
+        assert!(!wrote_guard, "dpkg makes that entry itself");
+    }
+}
