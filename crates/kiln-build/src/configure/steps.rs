@@ -345,11 +345,11 @@ mod tests {
             ..Set::default()
         });
         let content = |wanted: &str| {
-            let all = steps.iter().filter_map(|step| match step {
+            let mut written = steps.iter().rev().filter_map(|step| match step {
                 Step::Write { path, content, .. } if path == wanted => Some(content.clone()),
                 _ => None,
             });
-            String::from_utf8(all.last().unwrap()).unwrap()
+            String::from_utf8(written.next().unwrap()).unwrap()
         };
         assert!(content("/var/lib/dpkg/status").starts_with(status));
         assert_eq!(
