@@ -150,6 +150,7 @@ impl<'a> Sources<'a> {
             base: base.clone(),
         });
         let failed = |cause: BuildFailure| PythonError::Build {
+            project: choice.name.to_string(),
             file: choice.file.clone(),
             cause,
         };

@@ -305,24 +305,28 @@ fn build_failure(error: ResolveError) -> Result<Failure, ResolveError> {
         return Err(error);
     };
     match *cause {
-        PythonError::Build { file, cause } => {
-            let hint = cause.hint;
+        PythonError::Build {
+            project,
+            file,
+            cause,
+        } => {
             let inner = match cause.cause.downcast::<BuildError>() {
                 Ok(error) => Failure::from(*error),
                 Err(other) => Failure::of(exit::RESOLUTION, other.as_ref(), None),
             };
-            let project = format!("no wheel can be built of {file}, which `{set}` needs");
-            let advice = || {
-                "when a compiler, a header or a module is missing: `[from-source.NAME]` names OS \
-                 packages in `packages` and build requirements in `requirements`"
-                    .to_owned()
-            };
-            let failed_command = inner.code == exit::SANDBOX && !inner.details.is_empty();
+            let mut hints = Vec::new();
+            if inner.code == exit::SANDBOX && !inner.details.is_empty() {
+                hints.push(format!(
+                    "when a compiler, a header or a module is missing: `[from-source.{project}]` \
+                     names OS packages in `packages` and build requirements in `requirements`"
+                ));
+            }
+            hints.extend(cause.hint.or(inner.hint));
             Ok(Failure {
                 code: inner.code,
-                message: project,
+                message: format!("no wheel can be built of {file}, which `{set}` needs"),
                 causes: std::iter::once(inner.message).chain(inner.causes).collect(),
-                hint: failed_command.then(advice).or(hint).or(inner.hint),
+                hint: (!hints.is_empty()).then(|| hints.join("; ")),
                 details: inner.details,
             })
         }

@@ -24,6 +24,7 @@ use kiln_recipe::{ComponentId, Location, Requirement};
 use super::{
     configuration::{Source, configuration},
     conflict,
+    metadata::parse_requirement,
     pylock::{self, Choice, Pin, PylockError},
     target::{Target, TargetError},
 };
@@ -106,6 +107,17 @@ pub enum Culprit {
     Pin(Pin),
 }
 
+impl Culprit {
+    /// The name of the project.
+    fn project(&self) -> String {
+        match self {
+            Self::Requirement { text, .. } => parse_requirement(text)
+                .map_or_else(|_| "NAME".to_owned(), |parsed| parsed.name.to_string()),
+            Self::Pin(pin) => pin.name.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Culprit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -177,10 +189,12 @@ impl CompileError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoSolution { culprits, .. } => Some(match culprits.as_slice() {
-                [_] => "check the name and which versions the index has; when no version has a \
-                        wheel that fits, `[from-source.NAME]` beside the requirement has it \
-                        built from its source distribution"
-                    .to_owned(),
+                [one] => format!(
+                    "check the name and which versions the index has; when none of them has a \
+                     wheel that fits, `[from-source.{}]` beside the requirement has it built \
+                     from its source distribution",
+                    one.project()
+                ),
                 all if all.iter().any(|it| matches!(it, Culprit::Pin(_))) => {
                     "loosen one of them, move the version in the bundle below with `kiln lock \
                      --upgrade`, or set `independent = true` in the bundle"

@@ -128,6 +128,8 @@ pub enum PythonError {
     /// A project is to be built from source, and its wheel cannot be.
     #[error("no wheel can be built of {file}")]
     Build {
+        /// The project, normalised.
+        project: String,
         /// The source distribution.
         file: String,
         /// Why.
