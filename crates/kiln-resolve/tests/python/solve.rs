@@ -1,6 +1,6 @@
 //! What the real uv makes of requirements, constraints and preferences.
 
-use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::OnceLock};
 
 use kiln_fetch::{FetchOptions, Fetcher, SourceConfig, Sources};
 use kiln_lock::Lock;
@@ -14,7 +14,7 @@ use kiln_resolve::{
 };
 
 use crate::{
-    family::{Workshop, family, render, sets},
+    family::{Bench, Workshop, family, render, sets},
     index::wheel,
 };
 
@@ -260,7 +260,47 @@ fn a_project_without_wheels_is_an_error_that_names_the_requirement() {
         text.contains("`q` of bundle/a (bundles/a/bundle.toml:3:22)"),
         "{text}"
     );
-    assert!(text.contains("sdists are not built yet"), "{text}");
+    assert!(text.contains("`[from-source.q]`"), "{text}");
+}
+
+/// uv is told what source distributions require; it could not find out of these, which are none.
+#[test]
+fn a_project_that_is_built_is_chosen_with_what_its_wheel_requires() {
+    let workshop = workshop(&[
+        ("setuptools", "1.0", &[]),
+        ("p", "1.0", &[]),
+        ("p", "2.0", &[]),
+        ("s", "1.0", &[]),
+        // A wheel of the project is no reason not to build it.
+        ("q", "1.5", &["nobody"]),
+    ]);
+    for version in ["1.0", "1.5", "2.0", "3.0"] {
+        let file = format!("q-{version}.tar.gz");
+        workshop.index.add((file.clone(), file.into_bytes()));
+    }
+    let wheels = BTreeMap::from([
+        ("q-3.0.tar.gz", vec!["p<1"]),
+        ("q-2.0.tar.gz", vec!["p<2", "s; extra == 'more'"]),
+    ]);
+    *workshop.bench.lock().unwrap() = Bench {
+        requires: vec!["setuptools>=1"],
+        wheels,
+        ..Bench::default()
+    };
+    let bundle = "requirements = ['q[more]', 'p']\n[from-source.q]\n";
+    let family = of(&[("bundles/a/bundle.toml", bundle)], &[("a", "runtime")]);
+    assert_eq!(
+        sets(&lock(&workshop, &family, None)),
+        ["… a: q-2.0 p-1.0 s-1.0"]
+    );
+    let built = workshop.bench.lock().unwrap().built.clone();
+    assert_eq!(
+        built,
+        [
+            "q-3.0.tar.gz with setuptools-1.0-py3-none-any.whl",
+            "q-2.0.tar.gz with setuptools-1.0-py3-none-any.whl"
+        ]
+    );
 }
 
 /// The tags of a machine, as the `packaging` library that pip brings lists them.
