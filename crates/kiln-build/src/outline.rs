@@ -5,7 +5,7 @@
 //! in silence, so an image is checked before its manifest is written. An outline is
 //! kept in the store beside its layer; one that is not there is made from the layer itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kiln_digest::Digest;
 use kiln_layer::{Entry, EntryKind, EntryPath, Payload, ReadLimits, RecordKind, read_layer};
@@ -125,17 +125,28 @@ fn each_record(
 /// Makes sure that no two packages of different layers of `image` ship one path with different
 /// content, unless the recipe says that the package of the upper layer wins.
 ///
-/// Only layers of packages count: files of the family are placed over packages on purpose.
+/// Only layers of packages count: files of the family are placed over packages on purpose. What a
+/// package ships that dpkg installs is no conflict: dpkg settled it when the set was configured.
 pub(crate) fn check(
     plan: &Plan,
     image: &ImagePlan,
     layers: &[LayerDescriptor],
     store: &Store,
 ) -> Result<(), BuildError> {
+    let settled: HashSet<Digest> = image
+        .layers
+        .iter()
+        .filter_map(|used| match &plan.steps[used.step].action.kind {
+            Kind::Configure(configure) => Some(configure.installed_by_dpkg.values().copied()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
     let mut seen: HashMap<u64, (u64, usize)> = HashMap::new();
     for (index, (used, layer)) in image.layers.iter().zip(layers).enumerate() {
         let upper = &plan.steps[used.step];
-        if !matches!(upper.action.kind, Kind::PackDebs(_) | Kind::PackWheels(_)) {
+        let is_packed = matches!(upper.action.kind, Kind::PackDebs(_) | Kind::PackWheels(_));
+        if !is_packed || settled.contains(&upper.key) {
             continue;
         }
         for (path, content) in outline(store, layer)?.0 {
