@@ -70,10 +70,11 @@ class World:
 
     def __init__(self, name, projects, table=True, packages=()):
         self.mirror = mirror.Mirror()
-        wheels = harness.built().locked("runtime-minimal")["wheel"]
+        wheels = harness.built().locked()["wheel"]
         tool = mirror.uv()
         self.mirror.files[f"/wheels/{tool[0]}"] = tool[2]
-        for wheel in wheels:  # for legacy projects
+        # What legacy projects are built with.
+        for wheel in [it for it in wheels if it["name"] in ("packaging", "setuptools", "wheel")]:
             path = harness.built().store / "downloads/sha256" / wheel["sha256"].split(":")[1]
             self.mirror.files[f"/wheels/{wheel['file']}"] = path.read_bytes()
         for it, files in projects.items():
