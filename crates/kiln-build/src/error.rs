@@ -34,9 +34,9 @@ pub enum BuildError {
         difference: String,
     },
     /// A wheel that is built from source came out other than when it was locked.
-    #[error("{title} was built anew, and is {found}; the lock says {expected}")]
+    #[error("the {title} was built anew, and is {found}; the lock says {expected}")]
     Unreproducible {
-        /// The step that reads the wheel.
+        /// The step that builds it.
         title: String,
         /// What the lock says.
         expected: Digest,

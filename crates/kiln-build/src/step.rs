@@ -127,11 +127,12 @@ impl Run<'_> {
                 continue;
             };
             let made = self.plan.steps.iter().position(|step| step.key == key);
-            if let Some(made) = made.and_then(|step| shared.result(step)) {
-                let (found, _) = made.blob();
+            let result = made.and_then(|made| Some((made, shared.result(made)?)));
+            if let Some((made, result)) = result {
+                let (found, _) = result.blob();
                 if found != input.sha256 {
                     return Err(BuildError::Unreproducible {
-                        title: step.title.clone(),
+                        title: self.plan.steps[made].title.clone(),
                         expected: input.sha256,
                         found,
                     });

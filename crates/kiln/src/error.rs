@@ -245,7 +245,10 @@ impl From<BuildError> for Failure {
             BuildError::Step { source, .. } => execute_code(source),
             BuildError::FamilyFile { .. } | BuildError::Conflict { .. } => exit::RECIPE,
             BuildError::Store(_) => exit::STORAGE,
-            BuildError::Image(_) | BuildError::Layer { .. } => exit::INTEGRITY,
+            BuildError::Image(_)
+            | BuildError::Layer { .. }
+            | BuildError::NotRepeatable { .. }
+            | BuildError::Unreproducible { .. } => exit::INTEGRITY,
             BuildError::Interrupted => exit::INTERRUPTED,
             _ => exit::INTERNAL,
         };
