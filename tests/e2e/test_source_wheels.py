@@ -2,15 +2,9 @@
 time."""
 
 import functools
-import io
-import json
 import os
-import re
-import shutil
-import subprocess
 import tomllib
 import unittest
-import zipfile
 
 import harness
 import mirror
@@ -63,6 +57,26 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 def project(name, script):
     """The files of a project whose back end runs `script`, which says what `value` is."""
     return [("pyproject.toml", PYPROJECT), ("backend.py", BACKEND.format(name=name, script=script))]
+
+
+# Real projects whose releases are, or can be, source distributions: how they are required, what building
+# them needs, and a program that uses them.
+C = ["gcc", "libc6-dev", "python3-dev"]
+REAL = {
+    # `setup.py` alone, without `pyproject.toml`
+    "docopt": ("docopt==0.6.2", [], "import docopt; print(docopt.docopt('Usage: x <a>', ['1']))"),
+    # a compiled module
+    "crcmod": (
+        "crcmod==1.7",
+        C,
+        "import crcmod._crcfunext, crcmod.predefined as p; print(p.mkCrcFun('crc-16')(b'123456789'))",
+    ),
+    # hatchling
+    "reqif": ("reqif==0.0.35", [], "import reqif; print(reqif.__version__)"),
+    # flit, which builds itself
+    "flit-core": ("flit_core==3.12.0", [], "import flit_core; print(flit_core.__version__)"),
+}
+SPARK = {"pyspark": ("pyspark==3.5.9", [], "import pyspark; print(pyspark.__version__)")}
 
 
 class World:
@@ -149,6 +163,44 @@ class Made(unittest.TestCase):
         done = world.run("lock", check=False)
         self.assertEqual(done.returncode, RESOLUTION, done.stderr)
         self.assertRegex(done.stderr, r"hint: .*\[from-source\.fast\]")
+
+
+class Real(unittest.TestCase):
+    """Projects of the index that this machine uses."""
+
+    SAID = {"docopt": "{'<a>': '1'}", "crcmod": "47933", "flit-core": "3.12.0", "reqif": "0.0.35"}
+    SAID |= {"pyspark": "3.5.9"} if FULL else {}
+
+    @classmethod
+    @functools.cache
+    def kiln(cls):
+        projects = REAL | (SPARK if FULL else {})
+        bundle = f"requirements = {[requirement for requirement, _, _ in projects.values()]}\n"
+        for name, (_, packages, _) in projects.items():
+            bundle += f"\n[from-source.{name}]\npackages = {packages}\n"
+        family = small.write_family(harness.scratch("real") / "family", {"real": bundle})
+        kiln = harness.Kiln(harness.built().store, family)
+        kiln.run("lock")
+        kiln.build("real")
+        return kiln
+
+    def test_they_work(self):
+        for name, (_, _, program) in (REAL | (SPARK if FULL else {})).items():
+            with self.subTest(name):
+                said = self.kiln().run("run", "real", "--", "python", "-c", program).stdout
+                self.assertEqual(said.strip(), self.SAID[name])
+
+    def test_the_lock_names_all_that_they_are_built_from(self):
+        lock = tomllib.loads((self.kiln().family / "kiln.lock").read_text())
+        built = {wheel["name"]: wheel["built_from"] for wheel in lock["wheel"] if "built_from" in wheel}
+        self.assertEqual(built.keys(), self.SAID.keys())
+
+    def test_they_are_the_same_everywhere(self):
+        again = harness.Kiln(harness.scratch("real") / "store", self.kiln().family)
+        again.run("store", "path")
+        for file in (self.kiln().store / "downloads/sha256").iterdir():
+            os.link(file, again.store / "downloads/sha256" / file.name)
+        self.assertEqual(again.build("real")["manifest"], self.kiln().build("real")["manifest"])
 
 
 if __name__ == "__main__":
