@@ -11,7 +11,7 @@
 //!
 //! Paths are the same in every build, since compilers write them into what they make. The
 //! environment of the process is cleared and set as [`variables`] says. What the back end wrote
-//! is then rewritten in canonical form ([`kiln_package::wheel::canonical`]), so that archives
+//! is then rewritten in canonical form ([`kiln_package::wheel::canonical()`]), so that archives
 //! differ only where the content of files does.
 
 mod describe;
