@@ -303,9 +303,10 @@ fn compare_images(
             let config = fingerprint_config(family, image);
             let now = fingerprint(config, &lock.set_closures(old));
             if now != old.fingerprint && !explained(image) {
-                let what = "its configuration changed: environment, files, commands, port, labels, \
+                let what =
+                    "its configuration changed: environment, files, commands, port, labels, \
                             user, or what the family says about itself; or the lock was edited"
-                    .to_owned();
+                        .to_owned();
                 let (subject, at) = (format!("image {}", old.name), Some(at.clone()));
                 differences.push(Difference { subject, what, at });
             }
