@@ -33,7 +33,7 @@ SANDBOX = 7  # the exit code, as documented
 # No account has this id, so it has no subordinate ids either.
 NOBODY = 12345
 # An account that is made for these tests; it gets subordinate ids.
-ACCOUNT = "kilntest"
+ACCOUNT = f"kilntest{os.getpid()}"
 
 # What a command of a family may do to a tree, all of it in one.
 CHANGES = """
