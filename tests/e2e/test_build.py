@@ -150,7 +150,7 @@ class Formats(unittest.TestCase):
         ]:
             self.assertTrue(settings["Labels"].get(key), key)
         for layer in config["history"]:
-            self.assertRegex(layer["created_by"], r"^kiln pack (base|bundle|ide|accelerator)/")
+            self.assertRegex(layer["created_by"], r"^kiln (pack|configure|compile) (base|bundle|ide|accelerator)/")
             self.assertTrue(layer["comment"])
 
 

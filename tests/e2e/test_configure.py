@@ -164,6 +164,7 @@ def layers(system):
 def ours(system):
     """The system that kiln made, without the Python tree of the family."""
     tree = trees.of_layers(layers(system))
+    del tree["dev"]  # mmdebstrap is told to leave it out
     return {path: it for path, it in tree.items() if not f"{path}/".startswith(f"{PREFIX}/")}
 
 
