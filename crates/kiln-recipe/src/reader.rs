@@ -119,6 +119,16 @@ impl<'a> Table<'a> {
     }
 
     fn text_of(&self, item: Item<'a>, what: &str) -> Option<Text<'a>> {
+        let text = self.lines_of(item, what)?;
+        if text.value.chars().any(char::is_control) {
+            text.error(format!("{what} holds a control character"), None);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A string that may have several lines.
+    fn lines_of(&self, item: Item<'a>, what: &str) -> Option<Text<'a>> {
         let Some(value) = item.get_ref().as_str() else {
             self.wrong_type(item, what, "a string");
             return None;
@@ -128,7 +138,8 @@ impl<'a> Table<'a> {
             value: value.to_owned(),
             span: item.span(),
         };
-        if value.chars().any(char::is_control) {
+        let is_control = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
+        if value.chars().any(is_control) {
             text.error(format!("{what} holds a control character"), None);
             return None;
         }
@@ -218,6 +229,19 @@ impl<'a> Table<'a> {
 
     /// A list of strings; `None` when it is not there.
     pub(crate) fn texts(&mut self, key: &'static str) -> Option<Vec<Text<'a>>> {
+        self.list(key, Self::text_of)
+    }
+
+    /// A list of strings that may have several lines.
+    pub(crate) fn scripts(&mut self, key: &'static str) -> Option<Vec<Text<'a>>> {
+        self.list(key, Self::lines_of)
+    }
+
+    fn list(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&Self, Item<'a>, &str) -> Option<Text<'a>>,
+    ) -> Option<Vec<Text<'a>>> {
         let item = self.take(key)?;
         let Some(array) = item.get_ref().as_array() else {
             self.wrong_type(item, &format!("`{key}`"), "a list of strings");
@@ -227,7 +251,7 @@ impl<'a> Table<'a> {
         Some(
             array
                 .iter()
-                .filter_map(|item| self.text_of(item, &what))
+                .filter_map(|item| read(self, item, &what))
                 .collect(),
         )
     }

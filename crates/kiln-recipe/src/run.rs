@@ -54,7 +54,7 @@ pub(crate) fn read(
 fn command(table: &mut Table<'_>) -> Vec<String> {
     const HINT: &str =
         "a list such as `[\"/bin/sh\", \"-ec\", \"…\"]`, the program with its whole path";
-    let words = table.texts("command");
+    let words = table.scripts("command");
     match words.as_deref().map(<[Text<'_>]>::first) {
         // Of another type, which has been reported.
         None if table.has("command") => {}

@@ -276,6 +276,18 @@ fn two_ides_on_one_bundle_cannot_both_say_how_a_project_is_built() {
 }
 
 #[test]
+fn a_command_may_be_a_script_of_several_lines() {
+    let script = SCIENCE.replace(
+        "command = [\"/bin/true\"]",
+        "command = [\"/bin/sh\", \"-ec\", \"\"\"\n\techo a\necho b\n\"\"\"]",
+    );
+    let family = kiln_recipe::parse(&files(&script)).unwrap();
+    let runs = &family.bundles["science"].component.runs;
+    let command = &runs.last().unwrap().command;
+    assert_eq!(command[2], "\techo a\necho b\n");
+}
+
+#[test]
 fn what_is_wrong_in_directories() {
     let mut linked = files(SCIENCE);
     let link = "bundles/science/tree/README".to_owned();

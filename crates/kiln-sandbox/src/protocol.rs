@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    ExitStatus, Interactive, Job, Resource, SandboxError, TreeError,
+    ExitStatus, Interactive, Job, LayerBlob, Resource, SandboxError, TreeError,
     tree::{Changes, Owners},
 };
 
@@ -69,6 +69,8 @@ pub(crate) enum Task {
         /// Whether standard input is a terminal that the program should have.
         terminal: bool,
     },
+    /// Unpacks what is not unpacked yet.
+    Unpack(Vec<LayerBlob>),
     /// Removes these directories.
     Remove(Vec<PathBuf>),
 }
@@ -102,6 +104,8 @@ pub(crate) enum Reply {
     Started,
     /// The program of a `Start` ended.
     Ended(ExitStatus),
+    /// Everything is unpacked.
+    Unpacked,
     /// Everything was removed.
     Removed,
     /// It did not work.

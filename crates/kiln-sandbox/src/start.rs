@@ -10,12 +10,13 @@ use std::{
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use crate::{
-    Bind, Interactive, NetworkMode, Sandbox, SandboxError,
+    Bind, Interactive, LayerBlob, NetworkMode, Sandbox, SandboxError,
     ids::IdMap,
     process::{Event, Given, Worker, is_set},
     protocol::{Place, Reply, Task},
     scratch::Scratch,
     sys,
+    tree::Owners,
 };
 
 /// How long a program may take to end when it is asked to.
@@ -38,7 +39,9 @@ impl Sandbox {
             let ids = self
                 .ids
                 .for_program(program.command.uid, program.command.gid);
-            let result = self.attend(&ids, program.clone(), place, Vec::new(), cancelled);
+            let result = self
+                .unpack(&ids, &program.layers, cancelled)
+                .and_then(|()| self.attend(&ids, program.clone(), place, Vec::new(), cancelled));
             // By the mapping that made it: others may not touch what is in it.
             let removed = self.remove_as(&ids, &scratch.path);
             let status = result?;
@@ -54,6 +57,33 @@ impl Sandbox {
             ..program.clone()
         };
         self.attend(&self.ids, program, place, kept.binds, cancelled)
+    }
+
+    /// Unpacks layers as a job would. Where the caller is another user than 0 inside, and the only
+    /// one, the program's own worker could not give files their capabilities.
+    fn unpack(
+        &self,
+        ids: &IdMap,
+        layers: &[LayerBlob],
+        cancelled: &AtomicBool,
+    ) -> Result<(), SandboxError> {
+        if ids.owners() == Owners::Mapped {
+            return Ok(());
+        }
+        let request = self.request(&self.ids, Task::Unpack(layers.to_vec()));
+        let mut worker = Worker::start(&self.program, &self.ids, &request, Given::default())?;
+        loop {
+            if is_set(cancelled) {
+                worker.kill();
+                return Err(SandboxError::Cancelled);
+            }
+            match worker.wait(None::<&std::fs::File>)? {
+                Event::Reply(Some(Reply::Unpacked)) => return Ok(()),
+                Event::Reply(Some(Reply::Failed(failure))) => return Err(failure.into()),
+                Event::Reply(_) => return Err(worker.died()),
+                Event::Tick => {}
+            }
+        }
     }
 
     /// Runs the program to its end.

@@ -110,6 +110,10 @@ fn perform(request: &Request, control: &UnixStream) -> Result<Reply, Failure> {
                 End::Done { .. } => Err(Failure::setup("run the program")("it was not run")),
             }
         }
+        Task::Unpack(layers) => {
+            unpack(&rootfs(request)?, layers)?;
+            Ok(Reply::Unpacked)
+        }
         Task::Remove(paths) => {
             for path in paths {
                 remove_tree(path)?;

@@ -44,7 +44,8 @@ pub(super) fn get(file: impl AsFd) -> io::Result<Option<Vec<u8>>> {
             Some(value) => Ok(Some(value)),
             None => Err(io::ErrorKind::InvalidData.into()),
         },
-        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+        // The last are for the root of a namespace that is none of ours: they mean nothing here.
+        Err(Errno::NODATA | Errno::NOTSUP | Errno::OVERFLOW) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

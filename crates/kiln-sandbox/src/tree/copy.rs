@@ -157,7 +157,11 @@ impl Copier<'_> {
             NodeKind::File => {
                 let mut from = self.forest.file(node.root, &path)?;
                 let mut copy = || {
-                    metadata.capability = capability::get(&from)?;
+                    // Who is another user than 0 and the only one, as with a program of people,
+                    // cannot give files capabilities; and nothing is captured there.
+                    if rustix::process::geteuid().is_root() {
+                        metadata.capability = capability::get(&from)?;
+                    }
                     copy_file(&mut from, to, name, &metadata, owners)
                 };
                 copy()

@@ -6,10 +6,11 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use kiln_layer::Entry;
 use kiln_sandbox::{Choice, IdChoice, Interactive, NetworkMode, SandboxError, TreeChoice, Volume};
 
 use crate::{
-    root::{Store, run, shell},
+    root::{Store, file, layer, run, shell},
     users::{caller, in_own_namespace, kinds, plain_user},
 };
 
@@ -52,6 +53,28 @@ fn a_program_has_its_output_and_its_exit_status() {
         assert_eq!(said, ("host\n".to_owned(), 3), "{kind:?}");
         let killed = start(&store, kind, &program(&store, "kill -9 $$"));
         assert_eq!(killed, (String::new(), 137), "{kind:?}");
+    }
+}
+
+#[test]
+fn layers_with_file_capabilities_start_as_any_user() {
+    let store = Store::new();
+    // `cap_net_raw+ep`, `struct vfs_cap_data` of linux/capability.h in version 2.
+    let mut capability = vec![1, 0, 0, 2, 0, 0x20, 0, 0];
+    capability.resize(20, 0);
+    let ping = Entry {
+        capability: Some(capability),
+        ..file("usr/bin/ping", "", 0o755)
+    };
+    let capable = layer(store.path(), vec![ping]);
+    for kind in kinds() {
+        for user in [0, 1001] {
+            let mut program = program(&store, "test -f /usr/bin/ping && echo it is there");
+            program.layers.push(capable.clone());
+            (program.command.uid, program.command.gid) = (user, user);
+            let said = start(&store, kind, &program);
+            assert_eq!(said, ("it is there\n".to_owned(), 0), "{kind:?} {user}");
+        }
     }
 }
 
