@@ -90,11 +90,11 @@ fn volumes_belong_to_who_calls_and_to_who_the_program_is() {
                 _ => plain_user(),
             };
             std::os::unix::fs::chown(volume.path(), Some(uid), Some(gid)).unwrap();
-            let script = "id -u; stat -c %u /work; echo x > /work/file; stat -c %u /usr/bin/id; \
+            let script = "id -u; stat -c %u /data; echo x > /data/file; stat -c %u /usr/bin/id; \
                           stat -c %a /tmp; echo x > /read-only/x || echo refused";
             let mut program = program(&store, script);
             program.command.uid = user;
-            program.volumes = [("/work", false), ("/read-only", true)]
+            program.volumes = [("/data", false), ("/read-only", true)]
                 .map(|(target, read_only)| Volume {
                     source: volume.path().to_owned(),
                     target: target.to_owned(),
@@ -154,12 +154,12 @@ fn a_program_without_network_has_a_loopback_device_only() {
 fn a_program_that_is_asked_to_stop_ends_as_it_likes() {
     let store = Store::new();
     let sandbox = store.sandbox(Choice::default()).unwrap();
-    let script = "trap 'exit 9' TERM; echo > /work/ready; while :; do sleep 0.01; done";
+    let script = "trap 'exit 9' TERM; echo > /data/ready; while :; do sleep 0.01; done";
     let volume = tempfile::tempdir_in(store.path()).unwrap();
     let program = Interactive {
         volumes: vec![Volume {
             source: volume.path().to_owned(),
-            target: "/work".to_owned(),
+            target: "/data".to_owned(),
             read_only: false,
         }],
         ..program(&store, script)
