@@ -94,6 +94,12 @@ def run(*arguments, check=True, **options):
     return done
 
 
+def port_8888():
+    """The port that JupyterLab prefers, taken; what another test has just ended may hold it still."""
+    with contextlib.suppress(OSError):
+        return socket.create_server(("127.0.0.1", 8888))
+
+
 class Jupyter(unittest.TestCase):
     def test_a_cell_draws_a_plot_and_an_interrupt_leaves_nothing(self):
         home = harness.scratch("home")
@@ -119,8 +125,7 @@ class Jupyter(unittest.TestCase):
 
     def test_a_port_that_is_taken_is_left_alone(self):
         with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # somebody else has it
-                stack.enter_context(socket.create_server(("127.0.0.1", 8888)))
+            stack.enter_context(waiting.until(port_8888, "port 8888 can be taken"))
             running = Running(self)
             self.assertNotEqual(running.port, 8888)
             self.assertEqual(running.status("/api/contents", running.token), 200)
