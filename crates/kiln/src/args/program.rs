@@ -32,6 +32,16 @@ pub(crate) struct Shell {
     pub(crate) program: ProgramOptions,
 }
 
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Debug {
+    /// The action: the first digits of its key, or a part of its title; all are listed without
+    #[arg(value_name = "ACTION")]
+    pub(crate) action: Option<String>,
+    /// Remove what it has left
+    #[arg(long, requires = "action")]
+    pub(crate) discard: bool,
+}
+
 /// How a program in an image runs.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ProgramOptions {

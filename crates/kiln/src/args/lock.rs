@@ -1,0 +1,54 @@
+//! Options of `kiln lock`.
+
+use clap::Args as ClapArgs;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Lock {
+    /// Only say whether the lock fits the family; exit code 1 if it does not
+    #[arg(long, conflicts_with_all = ["upgrade", "relock_gone"])]
+    pub(crate) check: bool,
+    /// Move everything to the newest versions that fit, not only what changed
+    #[arg(long)]
+    pub(crate) upgrade: bool,
+    /// Move packages whose locked file the source no longer has, and only them
+    #[arg(long)]
+    pub(crate) relock_gone: bool,
+    /// Ignore Python files uploaded after this day or instant (RFC 3339)
+    #[arg(long, value_name = "WHEN", value_parser = day_or_instant)]
+    pub(crate) exclude_newer: Option<String>,
+}
+
+/// Accepts `2026-11-22` and RFC 3339 instants. uv would refuse others too, but only when something
+/// must be chosen.
+fn day_or_instant(text: &str) -> Result<String, String> {
+    let is_day = text.parse::<jiff::civil::Date>().is_ok() && text.len() == "YYYY-MM-DD".len();
+    if is_day || text.parse::<jiff::Timestamp>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("not a day such as `2026-11-22` or an instant such as `2026-11-22T08:00:00Z`".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_days_or_instants() {
+        for good in [
+            "2026-11-22",
+            "2026-11-22T08:00:00Z",
+            "2026-11-22T08:00:00+01:00",
+        ] {
+            assert_eq!(day_or_instant(good), Ok(good.to_owned()));
+        }
+        for bad in [
+            "",
+            "nonsense",
+            "2026-13-01",
+            "22.11.2026",
+            "2026-11-22T08:00:00",
+        ] {
+            assert!(day_or_instant(bad).is_err(), "{bad}");
+        }
+    }
+}
