@@ -81,73 +81,6 @@ pub struct BuiltLayer {
     pub new: bool,
 }
 
-/// Builds the images of `plan` into `store`.
-pub fn build(
-    plan: &Plan,
-    store: &Store,
-    fetcher: &Fetcher,
-    family: &FamilyFiles,
-    options: &Options,
-    events: &(dyn Fn(Event) + Send + Sync),
-    cancelled: &AtomicBool,
-) -> Result<Built, BuildError> {
-    let roots: Vec<_> = plan
-        .images
-        .iter()
-        .flat_map(|image| image.layers.iter().map(|layer| layer.step))
-        .collect();
-    let mut done = steps(
-        plan, &roots, store, fetcher, family, options, events, cancelled,
-    )?;
-    let started = Instant::now();
-    let (results, new) = (&done.results, &done.new);
-    let mut images = Vec::with_capacity(plan.images.len());
-    let mut named = BTreeMap::<&str, Vec<Image>>::new();
-    for image in &plan.images {
-        let descriptors: Vec<_> = image
-            .layers
-            .iter()
-            .filter_map(|layer| results[layer.step].as_ref()?.layer().cloned())
-            .collect();
-        let made = assemble::image(image, &descriptors)?;
-        // A manifest is written only after this check, so one that is there has passed it.
-        if !store.has_blob(&made.manifest_digest, made.manifest_bytes.len() as u64) {
-            outline::check(plan, image, &descriptors, store)?;
-        }
-        let layers = image
-            .layers
-            .iter()
-            .zip(descriptors)
-            .map(|(layer, descriptor)| BuiltLayer {
-                descriptor,
-                new: new[layer.step],
-            })
-            .collect();
-        images.push(BuiltImage {
-            name: image.name.clone(),
-            platform: image.platform,
-            manifest: made.manifest_digest,
-            config: made.config_digest,
-            layers,
-        });
-        named.entry(&image.name).or_default().push(made);
-    }
-    for (name, images) in named {
-        assemble::put(store, name, &images)?;
-        events(Event::ImageFinished {
-            name: name.to_owned(),
-        });
-    }
-    done.timings.assemble = started.elapsed();
-    Ok(Built {
-        images,
-        timings: done.timings,
-        steps_run: done.steps_run,
-        downloads: done.downloads,
-        download_bytes: done.download_bytes,
-    })
-}
-
 /// What running some steps of a plan gave.
 #[derive(Debug)]
 pub struct Done {
@@ -165,67 +98,133 @@ pub struct Done {
     pub download_bytes: u64,
 }
 
-/// Runs the steps `roots` of `plan`, and what they need, as far as their results are not known.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is one part of the world that a build touches"
-)]
-pub fn steps(
-    plan: &Plan,
-    roots: &[usize],
-    store: &Store,
-    fetcher: &Fetcher,
-    family: &FamilyFiles,
-    options: &Options,
-    events: &(dyn Fn(Event) + Send + Sync),
-    cancelled: &AtomicBool,
-) -> Result<Done, BuildError> {
-    let started = Instant::now();
-    let keys: Vec<_> = plan.steps.iter().map(|step| step.key).collect();
-    let mut known = store.results(&keys)?;
-    let results: Vec<_> = keys.iter().map(|key| known.remove(key)).collect();
-    let todo = demanded(plan, roots, &results);
-    let mut timings = Timings {
-        lookup: started.elapsed(),
-        ..Timings::default()
-    };
-    let wanted = wanted(plan, &todo, store);
-    let download_bytes = wanted.iter().map(|wanted| wanted.size).sum();
-    let downloads = wanted.len();
-    events(Event::Started {
-        steps: plan.steps.len(),
-        known: plan.steps.len() - todo.len(),
-        downloads,
-        download_bytes,
-    });
-    let mut new = vec![false; plan.steps.len()];
-    for &step in &todo {
-        new[step] = true;
+/// What a build works with, besides the plan.
+#[derive(Clone, Copy)]
+pub struct Builder<'a> {
+    /// Where results are looked for and written.
+    pub store: &'a Store,
+    /// Brings packages.
+    pub fetcher: &'a Fetcher,
+    /// The files of the family.
+    pub family: &'a FamilyFiles,
+    /// How to build.
+    pub options: &'a Options,
+    /// Is told what happens.
+    pub events: &'a (dyn Fn(Event) + Send + Sync),
+    /// Set when the user interrupts.
+    pub cancelled: &'a AtomicBool,
+}
+
+impl Builder<'_> {
+    /// Builds the images of `plan` into the store.
+    pub fn build(&self, plan: &Plan) -> Result<Built, BuildError> {
+        let roots: Vec<_> = plan
+            .images
+            .iter()
+            .flat_map(|image| image.layers.iter().map(|layer| layer.step))
+            .collect();
+        let mut done = self.steps(plan, &roots)?;
+        let started = Instant::now();
+        let (results, new) = (&done.results, &done.new);
+        let mut images = Vec::with_capacity(plan.images.len());
+        let mut named = BTreeMap::<&str, Vec<Image>>::new();
+        for image in &plan.images {
+            let descriptors: Vec<_> = image
+                .layers
+                .iter()
+                .filter_map(|layer| results[layer.step].as_ref()?.layer().cloned())
+                .collect();
+            let made = assemble::image(image, &descriptors)?;
+            // A manifest is written only after this check, so one that is there has passed it.
+            if !self
+                .store
+                .has_blob(&made.manifest_digest, made.manifest_bytes.len() as u64)
+            {
+                outline::check(plan, image, &descriptors, self.store)?;
+            }
+            let layers = image
+                .layers
+                .iter()
+                .zip(descriptors)
+                .map(|(layer, descriptor)| BuiltLayer {
+                    descriptor,
+                    new: new[layer.step],
+                })
+                .collect();
+            images.push(BuiltImage {
+                name: image.name.clone(),
+                platform: image.platform,
+                manifest: made.manifest_digest,
+                config: made.config_digest,
+                layers,
+            });
+            named.entry(&image.name).or_default().push(made);
+        }
+        for (name, images) in named {
+            assemble::put(self.store, name, &images)?;
+            (self.events)(Event::ImageFinished {
+                name: name.to_owned(),
+            });
+        }
+        done.timings.assemble = started.elapsed();
+        Ok(Built {
+            images,
+            timings: done.timings,
+            steps_run: done.steps_run,
+            downloads: done.downloads,
+            download_bytes: done.download_bytes,
+        })
     }
-    let run = Run {
-        plan,
-        store,
-        fetcher,
-        family,
-        events,
-        cancelled,
-        choice: options.sandbox,
-        twice: options.twice,
-        sandbox: OnceLock::new(),
-    };
-    let results = if todo.is_empty() {
-        results
-    } else {
-        run.steps(results, &todo, wanted, options.jobs.max(1), &mut timings)?
-    };
-    Ok(Done {
-        results,
-        new,
-        timings,
-        steps_run: todo.len(),
-        downloads,
-        download_bytes,
-    })
+
+    /// Runs the steps `roots` of `plan`, and what they need, as far as their results are not known.
+    pub fn steps(&self, plan: &Plan, roots: &[usize]) -> Result<Done, BuildError> {
+        let started = Instant::now();
+        let keys: Vec<_> = plan.steps.iter().map(|step| step.key).collect();
+        let mut known = self.store.results(&keys)?;
+        let results: Vec<_> = keys.iter().map(|key| known.remove(key)).collect();
+        let todo = demanded(plan, roots, &results);
+        let mut timings = Timings {
+            lookup: started.elapsed(),
+            ..Timings::default()
+        };
+        let wanted = wanted(plan, &todo, self.store);
+        let download_bytes = wanted.iter().map(|wanted| wanted.size).sum();
+        let downloads = wanted.len();
+        (self.events)(Event::Started {
+            steps: plan.steps.len(),
+            known: plan.steps.len() - todo.len(),
+            downloads,
+            download_bytes,
+        });
+        let mut new = vec![false; plan.steps.len()];
+        for &step in &todo {
+            new[step] = true;
+        }
+        let run = Run {
+            plan,
+            with: *self,
+            sandbox: OnceLock::new(),
+        };
+        let results = if todo.is_empty() {
+            results
+        } else {
+            run.steps(
+                results,
+                &todo,
+                wanted,
+                self.options.jobs.max(1),
+                &mut timings,
+            )?
+        };
+        Ok(Done {
+            results,
+            new,
+            timings,
+            steps_run: todo.len(),
+            downloads,
+            download_bytes,
+        })
+    }
 }
 
 /// The steps that must run to have the results of `roots`, in the order of the plan: what only a

@@ -39,7 +39,7 @@ mod step;
 mod wheel;
 
 pub use assemble::result;
-pub use build::{Built, BuiltImage, BuiltLayer, Done, Options, Timings, build, steps};
+pub use build::{Builder, Built, BuiltImage, BuiltLayer, Done, Options, Timings};
 pub use bytecode::BytecodeError;
 pub use configure::{ConfigureError, KeyStoreError};
 pub use error::BuildError;

@@ -4,20 +4,22 @@ use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap},
     sync::{
-        Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc::RecvTimeoutError,
+        Condvar, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering, mpsc::RecvTimeoutError,
     },
     time::{Duration, Instant},
 };
 
 use kiln_digest::Digest;
-use kiln_fetch::{FetchError, Fetcher, Wanted};
+use kiln_fetch::{FetchError, Wanted};
 use kiln_plan::{Kind, Plan, Step};
-use kiln_sandbox::{Choice, Sandbox};
-use kiln_store::{ActionResult, Store};
+use kiln_sandbox::Sandbox;
+use kiln_store::ActionResult;
 
-use crate::{build::Timings, error::BuildError, event::Event, inputs::FamilyFiles};
+use crate::{
+    build::{Builder, Timings},
+    error::BuildError,
+    event::Event,
+};
 
 /// Bytes that the running steps together may hold in anonymous memory.
 const MEMORY_BUDGET: u64 = 256 << 20;
@@ -37,13 +39,7 @@ type Priority = (u8, u64, Reverse<usize>);
 /// What does not change while a build runs.
 pub(crate) struct Run<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) store: &'a Store,
-    pub(crate) fetcher: &'a Fetcher,
-    pub(crate) family: &'a FamilyFiles,
-    pub(crate) events: &'a (dyn Fn(Event) + Send + Sync),
-    pub(crate) cancelled: &'a AtomicBool,
-    pub(crate) choice: Choice,
-    pub(crate) twice: bool,
+    pub(crate) with: Builder<'a>,
     pub(crate) sandbox: OnceLock<Sandbox>,
 }
 
@@ -186,21 +182,22 @@ impl Run<'_> {
             return;
         }
         let (sender, events) = std::sync::mpsc::channel();
-        let received = self
-            .fetcher
-            .download(wanted, &self.store.downloads_dir(), move |event| {
-                // Nobody listens any more once the build has failed.
-                let _ = sender.send(event);
-            });
+        let received =
+            self.with
+                .fetcher
+                .download(wanted, &self.with.store.downloads_dir(), move |event| {
+                    // Nobody listens any more once the build has failed.
+                    let _ = sender.send(event);
+                });
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 for event in events {
-                    (self.events)(Event::Fetch(event));
+                    (self.with.events)(Event::Fetch(event));
                 }
             });
             let mut left = waiting.len();
             while left > 0 {
-                if self.cancelled.load(Ordering::Relaxed) || shared.lock().failure.is_some() {
+                if self.with.cancelled.load(Ordering::Relaxed) || shared.lock().failure.is_some() {
                     break;
                 }
                 match received.next_within(Duration::from_millis(200)) {
@@ -250,7 +247,7 @@ impl Run<'_> {
                 [step] => self.plan.steps[*step].title.clone(),
                 steps => format!("compile {} wheels", steps.len()),
             };
-            (self.events)(Event::StepStarted {
+            (self.with.events)(Event::StepStarted {
                 step: batch[0],
                 title: title.clone(),
             });
@@ -270,7 +267,7 @@ impl Run<'_> {
                         self.less_missing(&mut state, shared, &shared.dependents[step]);
                     }
                     drop(state);
-                    (self.events)(Event::StepFinished {
+                    (self.with.events)(Event::StepFinished {
                         step: batch[0],
                         steps: batch.len(),
                         title,
@@ -304,7 +301,7 @@ impl Run<'_> {
     fn next(&self, shared: &Shared) -> Option<Vec<usize>> {
         let mut state = shared.lock();
         loop {
-            let interrupted = self.cancelled.load(Ordering::Relaxed);
+            let interrupted = self.with.cancelled.load(Ordering::Relaxed);
             if interrupted || state.failure.is_some() || state.unfinished == 0 {
                 return None;
             }

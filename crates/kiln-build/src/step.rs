@@ -49,18 +49,18 @@ impl Run<'_> {
         }
         let result = |key: &Digest| self.result(shared, key);
         let path = |digest: &Digest| match origins.get(digest) {
-            Some(Origin::Family(path)) => Ok(self.family.root.join(path)),
+            Some(Origin::Family(path)) => Ok(self.with.family.root.join(path)),
             Some(Origin::Built(key)) => match result(key) {
                 Ok(Found::Blob(path)) => Ok(path),
                 _ => Err(io::Error::from(io::ErrorKind::NotFound)),
             },
-            _ => Ok(self.store.download_path(digest)),
+            _ => Ok(self.with.store.download_path(digest)),
         };
         let open = |digest: &Digest| match origins.get(digest) {
-            Some(Origin::Family(path)) => self.family.read(path, digest),
+            Some(Origin::Family(path)) => self.with.family.read(path, digest),
             _ => inputs::map(&path(digest)?),
         };
-        let spool = self.store.spool_dir();
+        let spool = self.with.store.spool_dir();
         let sandbox = || self.sandbox();
         let context = Context {
             open: &open,
@@ -69,12 +69,12 @@ impl Run<'_> {
             spool: &spool,
             sandbox: &sandbox,
             output: &|bytes| {
-                (self.events)(Event::StepOutput {
+                (self.with.events)(Event::StepOutput {
                     step: batch[0],
                     bytes: bytes.to_vec(),
                 });
             },
-            cancelled: self.cancelled,
+            cancelled: self.with.cancelled,
         };
         let failed = |step: &Step, source| match source {
             ExecuteError::Sandbox(SandboxError::Cancelled) => BuildError::Interrupted,
@@ -95,7 +95,7 @@ impl Run<'_> {
             products.map_err(|source| failed(steps[0], source))
         };
         let products = once()?;
-        if self.twice && steps[0].action.executes() {
+        if self.with.options.twice && steps[0].action.executes() {
             for ((first, second), step) in products.iter().zip(once()?).zip(&steps) {
                 if let Some(difference) = repeat::difference(first, &second) {
                     let title = step.title.clone();
@@ -104,7 +104,7 @@ impl Run<'_> {
             }
         }
         let finish = |(step, product): (&&Step, &Product)| {
-            let mut writer = self.store.blob_writer()?;
+            let mut writer = self.with.store.blob_writer()?;
             let summary = execute::write(&step.action, product, &mut writer)
                 .map_err(|source| failed(step, source))?;
             let result = assemble::result(&summary, step.action.compression);
@@ -112,9 +112,9 @@ impl Run<'_> {
             writer.commit(&digest, size)?;
             if let Product::Entries(entries) = product {
                 let outline = Outline::of(entries).to_bytes();
-                self.store.put_outline(&digest, &outline)?;
+                self.with.store.put_outline(&digest, &outline)?;
             }
-            self.store.record(&step.key, &result)?;
+            self.with.store.record(&step.key, &result)?;
             Ok(result)
         };
         steps.iter().zip(&products).map(finish).collect()
@@ -149,9 +149,11 @@ impl Run<'_> {
         match result.ok_or(ExecuteError::NoResult(*key))? {
             ActionResult::Layer(layer) => Ok(Found::Layer(LayerBlob {
                 diff_id: layer.diff_id,
-                path: self.store.blob_path(&layer.digest),
+                path: self.with.store.blob_path(&layer.digest),
             })),
-            ActionResult::Blob { digest, .. } => Ok(Found::Blob(self.store.blob_path(&digest))),
+            ActionResult::Blob { digest, .. } => {
+                Ok(Found::Blob(self.with.store.blob_path(&digest)))
+            }
         }
     }
 
@@ -160,7 +162,7 @@ impl Run<'_> {
         if let Some(sandbox) = self.sandbox.get() {
             return Ok(sandbox);
         }
-        let sandbox = Sandbox::open(&self.store.rootfs_dir(), self.choice)?;
+        let sandbox = Sandbox::open(&self.with.store.rootfs_dir(), self.with.options.sandbox)?;
         Ok(self.sandbox.get_or_init(|| sandbox))
     }
 
@@ -168,18 +170,19 @@ impl Run<'_> {
     fn repair(&self, batch: &[usize]) -> Result<bool, BuildError> {
         let inputs = batch.iter().flat_map(|&step| &self.plan.steps[step].inputs);
         let rotten: Vec<_> = inputs
-            .filter(|input| !inputs::is_intact(self.store, &input.sha256))
+            .filter(|input| !inputs::is_intact(self.with.store, &input.sha256))
             .filter_map(as_wanted)
             .collect();
         for wanted in &rotten {
             let what = wanted.name().to_owned();
-            (self.events)(Event::Repaired { what });
-            self.store.remove_download(&wanted.sha256)?;
+            (self.with.events)(Event::Repaired { what });
+            self.with.store.remove_download(&wanted.sha256)?;
         }
         let repaired = !rotten.is_empty();
         let received = self
+            .with
             .fetcher
-            .download(rotten, &self.store.downloads_dir(), |_| {});
+            .download(rotten, &self.with.store.downloads_dir(), |_| {});
         for (_, result) in received {
             result?;
         }

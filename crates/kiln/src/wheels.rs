@@ -48,22 +48,21 @@ impl WheelBuilder<'_> {
             .map_err(|error| failure(error, None))?;
         let last = plan.steps.len() - 1;
         let reporter = Reporter::new(self.output, &plan);
-        let done = kiln_build::steps(
-            &plan,
-            &[last],
-            self.store,
-            self.fetcher,
-            &FamilyFiles {
+        let done = kiln_build::Builder {
+            store: self.store,
+            fetcher: self.fetcher,
+            family: &FamilyFiles {
                 root: self.project.dir.clone(),
             },
-            &Options {
+            options: &Options {
                 jobs: available_parallelism().map_or(1, std::num::NonZero::get),
                 sandbox: sandbox::choice().map_err(as_failure)?,
                 twice: false,
             },
-            &|event| reporter.event(&event),
-            self.cancelled.get_or_init(interrupt::flag),
-        );
+            events: &|event| reporter.event(&event),
+            cancelled: self.cancelled.get_or_init(interrupt::flag),
+        }
+        .steps(&plan, &[last]);
         reporter.finish();
         let done = done.map_err(|error| {
             // The error itself matters more than a note that could not be made of it.

@@ -2,7 +2,7 @@
 
 use std::{thread::available_parallelism, time::Instant};
 
-use kiln_build::{Built, BuiltImage, FamilyFiles, Options};
+use kiln_build::{Builder, Built, BuiltImage, FamilyFiles, Options};
 use serde_json::json;
 
 use crate::{
@@ -45,21 +45,21 @@ pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), 
         plan::options(&args.layers, &project.family),
     )?;
     let reporter = Reporter::new(output, &plan);
-    let built = kiln_build::build(
-        &plan,
-        &store,
-        &fetcher,
-        &FamilyFiles {
+    let built = Builder {
+        store: &store,
+        fetcher: &fetcher,
+        family: &FamilyFiles {
             root: project.dir.clone(),
         },
-        &Options {
+        options: &Options {
             jobs,
             sandbox: sandbox::choice()?,
             twice: args.twice,
         },
-        &|event| reporter.event(&event),
-        &interrupt::flag(),
-    );
+        events: &|event| reporter.event(&event),
+        cancelled: &interrupt::flag(),
+    }
+    .build(&plan);
     reporter.finish();
     if let Err(error) = &built {
         debug::note(&store, error)?;

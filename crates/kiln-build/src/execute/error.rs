@@ -1,0 +1,126 @@
+//! Why an action gave nothing.
+
+use std::io;
+
+use kiln_digest::Digest;
+use kiln_layer::{EntryPathError, LayerError, MergeError};
+use kiln_package::{deb::DebError, wheel::WheelError};
+use kiln_plan::ACTION_FORMAT;
+use kiln_recipe::Platform;
+use kiln_sandbox::SandboxError;
+
+use crate::{bytecode::BytecodeError, configure::ConfigureError, wheel::BuildWheelError};
+
+/// Why an action gave no layer.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// Made by a kiln with another meaning of actions.
+    #[error("the action has format {0}; this kiln knows format {ACTION_FORMAT}")]
+    Format(u32),
+    /// An input cannot be read.
+    #[error("reading {what} ({digest})")]
+    Input {
+        /// Its file name.
+        what: String,
+        /// Its digest.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A wheel is not one.
+    #[error("unpacking {file}")]
+    Wheel {
+        /// Its file name.
+        file: String,
+        /// Why.
+        #[source]
+        source: WheelError,
+    },
+    /// A Debian package is not one.
+    #[error("unpacking {file}")]
+    Deb {
+        /// Its file name.
+        file: String,
+        /// Why.
+        #[source]
+        source: DebError,
+    },
+    /// The packages do not fit together.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// A destination is not a path in an image.
+    #[error("a destination of the action is not usable")]
+    Path(#[from] EntryPathError),
+    /// The layer cannot be written.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The blob cannot be written.
+    #[error("writing the result")]
+    Blob(#[source] io::Error),
+    /// The result of another action is not at hand.
+    #[error("the result of action {0} is not there")]
+    NoResult(Digest),
+    /// The result of another action is a blob where a layer is needed.
+    #[error("action {0} gives no layer")]
+    NotALayer(Digest),
+    /// Programs of another platform cannot be run here.
+    #[error("this machine cannot run programs for {0}")]
+    ForeignPlatform(Platform),
+    /// The sandbox refused, or what ran in it failed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The result of another action is a layer where a blob is needed.
+    #[error("action {0} gives no blob")]
+    NotABlob(Digest),
+    /// Packages cannot be configured.
+    #[error(transparent)]
+    Configure(#[from] ConfigureError),
+    /// Modules cannot be compiled, or their layer not be made.
+    #[error(transparent)]
+    Bytecode(#[from] BytecodeError),
+    /// A wheel cannot be built.
+    #[error("building a wheel of {sdist}")]
+    BuildWheel {
+        /// The source distribution.
+        sdist: String,
+        /// Why.
+        #[source]
+        source: BuildWheelError,
+    },
+}
+
+impl ExecuteError {
+    /// What a user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Merge(error) => error.hint(),
+            Self::Wheel { source, .. } => source.hint(),
+            Self::Deb { source, .. } => source.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::Format(_) => Some("use the kiln that planned it, or plan again".into()),
+            Self::Sandbox(error) => error.hint(),
+            Self::Configure(error) => error.hint(),
+            Self::Bytecode(error) => error.hint(),
+            Self::ForeignPlatform(platform) => Some(format!(
+                "build on a machine for {platform}, or `--pack-only`, which runs nothing"
+            )),
+            Self::Input { .. }
+            | Self::Path(_)
+            | Self::Blob(_)
+            | Self::NoResult(_)
+            | Self::BuildWheel { .. }
+            | Self::NotALayer(_)
+            | Self::NotABlob(_) => None,
+        }
+    }
+
+    /// Whether the bytes of an input may be the cause, as opposed to what they mean or to the
+    /// machine.
+    pub(crate) fn blames_input(&self) -> bool {
+        matches!(
+            self,
+            Self::Input { .. } | Self::Wheel { .. } | Self::Deb { .. } | Self::Layer(_)
+        )
+    }
+}

@@ -1,0 +1,126 @@
+//! One action → one layer or blob. Reads the action and its inputs, nothing else.
+
+mod context;
+mod error;
+mod pack;
+
+use std::io::Write;
+
+use bytes::Bytes;
+use kiln_digest::Digest;
+use kiln_layer::{Entry, LayerSummary, write_layer};
+use kiln_plan::{ACTION_FORMAT, Action, Compression, Kind};
+use kiln_recipe::Platform;
+
+use crate::{bytecode, configure, run, wheel as build_wheel};
+
+pub(crate) use context::read;
+pub use context::{Context, Found, OpenInput};
+pub use error::ExecuteError;
+pub(crate) use pack::{each_deb, parents, relative, wheel_placement};
+
+/// The platform whose programs this machine runs.
+#[cfg(target_arch = "x86_64")]
+const HOST: Platform = Platform::LinuxAmd64;
+#[cfg(target_arch = "aarch64")]
+const HOST: Platform = Platform::LinuxArm64;
+/// What an action gave, before it is written.
+#[derive(Debug)]
+pub(crate) enum Product {
+    /// The entries of a layer.
+    Entries(Vec<Entry>),
+    /// A blob.
+    Blob(Bytes),
+}
+
+/// What was written.
+#[derive(Debug, Clone)]
+pub enum Summary {
+    /// A layer.
+    Layer(LayerSummary),
+    /// A blob.
+    Blob {
+        /// Its digest.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+}
+
+/// Carries out `action` and writes its layer, compressed, or its blob into `out`.
+pub fn execute<W: Write + Send>(
+    action: &Action,
+    context: &Context<'_>,
+    out: W,
+) -> Result<Summary, ExecuteError> {
+    write(action, &product(action, context)?, out)
+}
+
+/// Writes what `action` gave, as the action wants it compressed.
+pub(crate) fn write<W: Write + Send>(
+    action: &Action,
+    product: &Product,
+    mut out: W,
+) -> Result<Summary, ExecuteError> {
+    let compression = match action.compression {
+        Compression::Gzip => kiln_layer::Compression::Gzip,
+        Compression::Zstd => kiln_layer::Compression::Zstd,
+    };
+    Ok(match product {
+        Product::Entries(entries) => Summary::Layer(write_layer(entries, compression, out)?),
+        Product::Blob(bytes) => {
+            out.write_all(bytes).map_err(ExecuteError::Blob)?;
+            Summary::Blob {
+                digest: Digest::of(bytes),
+                size: bytes.len() as u64,
+            }
+        }
+    })
+}
+
+/// Whether this program on this machine can carry out `action`.
+fn check(action: &Action) -> Result<(), ExecuteError> {
+    if action.format != ACTION_FORMAT {
+        return Err(ExecuteError::Format(action.format));
+    }
+    if action.executes() && action.platform != HOST {
+        return Err(ExecuteError::ForeignPlatform(action.platform));
+    }
+    Ok(())
+}
+
+/// What `action` gives.
+pub(crate) fn product(action: &Action, context: &Context<'_>) -> Result<Product, ExecuteError> {
+    check(action)?;
+    Ok(Product::Entries(match &action.kind {
+        Kind::PackDebs(debs) => pack::debs(debs, context)?,
+        Kind::DebDatabase(database) => pack::deb_database(database, context)?,
+        Kind::Venv(venv) => pack::venv(venv)?,
+        Kind::PackWheels(wheels) => pack::wheels(wheels, context)?,
+        Kind::Files(files) => pack::files(files, context)?,
+        Kind::Run(run) => run::entries(run, context)?,
+        Kind::Configure(configure) => configure::entries(configure, context)?,
+        Kind::BuildWheel(build) => return Ok(Product::Blob(build_wheel::build(build, context)?)),
+        Kind::Bytecode(bytecode) => {
+            let archive = bytecode::compile(&[bytecode], context)?.pop();
+            return Ok(Product::Blob(archive.unwrap_or_default()));
+        }
+        Kind::PackBytecode(pack) => bytecode::pack(pack, context)?,
+    }))
+}
+
+/// What actions that compile with the same interpreter give: together they cost far less.
+pub(crate) fn compile(
+    actions: &[&Action],
+    context: &Context<'_>,
+) -> Result<Vec<Product>, ExecuteError> {
+    let mut batch = Vec::with_capacity(actions.len());
+    for action in actions {
+        check(action)?;
+        if let Kind::Bytecode(bytecode) = &action.kind {
+            batch.push(bytecode);
+        }
+    }
+    let archives = bytecode::compile(&batch, context)?;
+    Ok(archives.into_iter().map(Product::Blob).collect())
+}
