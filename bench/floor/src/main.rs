@@ -1,12 +1,16 @@
-//! The floor under packing wheels: every byte inflated once, and SHA-256 over both the compressed
-//! and the uncompressed stream, on all cores. Nothing is written.
+//! The floor under packing: every byte of a wheel inflated once, and SHA-256 over both the compressed
+//! and the uncompressed stream; every byte of a Debian package decompressed once, and SHA-256 over
+//! what comes out; on all cores. Nothing is written.
 //!
-//! `kiln-bench-floor DIRECTORY` prints the seconds it took and the bytes it saw, as JSON. Each
-//! wheel is one job, largest first, as kiln's own schedule is.
+//! `kiln-bench-floor DIRECTORY` takes the `.whl` and `.deb` files of a directory and prints the
+//! seconds it took and the bytes it saw, as JSON. Each archive is one job, largest first, as kiln's
+//! own schedule is.
+
+mod deb;
 
 use std::{
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Mutex,
@@ -40,21 +44,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(directory: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
-    let mut wheels = Vec::new();
+fn run(directory: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let mut archives = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
-        if entry
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "whl")
-        {
-            wheels.push((entry.metadata()?.len(), entry.path()));
+        if kind(&entry.path()).is_some() {
+            archives.push((entry.metadata()?.len(), entry.path()));
         }
     }
-    wheels.sort();
-    let count = wheels.len();
-    let queue = Mutex::new(wheels);
+    archives.sort();
+    let count = archives.len();
+    let queue = Mutex::new(archives);
     let (packed, unpacked) = (AtomicU64::new(0), AtomicU64::new(0));
     let failed = Mutex::new(None);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -65,10 +65,10 @@ fn run(directory: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
                 loop {
                     let next = queue.lock().ok().and_then(|mut queue| queue.pop());
                     let Some((_, path)) = next else { break };
-                    match wheel(&path) {
-                        Ok((compressed, inflated)) => {
-                            packed.fetch_add(compressed, Ordering::Relaxed);
-                            unpacked.fetch_add(inflated, Ordering::Relaxed);
+                    match archive(&path) {
+                        Ok(seen) => {
+                            packed.fetch_add(seen.packed, Ordering::Relaxed);
+                            unpacked.fetch_add(seen.unpacked, Ordering::Relaxed);
                         }
                         Err(error) => {
                             let message = format!("{}: {error}", path.display());
@@ -87,7 +87,7 @@ fn run(directory: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
     #[expect(clippy::print_stdout, reason = "the result")]
     {
         println!(
-            "{{\"seconds\": {:.3}, \"wheels\": {count}, \"packed\": {}, \"unpacked\": {}, \
+            "{{\"seconds\": {:.3}, \"archives\": {count}, \"packed\": {}, \"unpacked\": {}, \
              \"threads\": {threads}}}",
             started.elapsed().as_secs_f64(),
             packed.into_inner(),
@@ -97,13 +97,31 @@ fn run(directory: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Inflates and hashes one wheel; gives its compressed and uncompressed bytes.
-fn wheel(path: &std::path::Path) -> Result<(u64, u64), Box<dyn std::error::Error>> {
+/// The bytes of an archive's content.
+struct Seen {
+    packed: u64,
+    unpacked: u64,
+}
+
+fn archive(path: &Path) -> Result<Seen, Box<dyn std::error::Error>> {
+    match kind(path) {
+        Some("deb") => Ok(deb::deb(&map(path)?)?),
+        _ => wheel(&map(path)?),
+    }
+}
+
+fn kind(path: &Path) -> Option<&str> {
+    let kind = path.extension()?.to_str()?;
+    ["whl", "deb"].contains(&kind).then_some(kind)
+}
+
+/// Inflates and hashes one wheel.
+fn wheel(archive: &Bytes) -> Result<Seen, Box<dyn std::error::Error>> {
     let (mut blob, mut tar) = (Hasher::new(), Hasher::new());
     let (mut packed, mut unpacked) = (0, 0);
     let mut inflate = libdeflater::Decompressor::new();
     let mut buffer = Vec::new();
-    for member in kiln_package::zip::files(&map(path)?)? {
+    for member in kiln_package::zip::files(archive)? {
         match member.payload {
             Payload::Deflated { data, size, .. } => {
                 let length = usize::try_from(size)?;
@@ -125,14 +143,14 @@ fn wheel(path: &std::path::Path) -> Result<(u64, u64), Box<dyn std::error::Error
         }
     }
     std::hint::black_box((blob.finish(), tar.finish()));
-    Ok((packed, unpacked))
+    Ok(Seen { packed, unpacked })
 }
 
 #[expect(
     unsafe_code,
     reason = "memory map of a file that nobody writes during a benchmark"
 )]
-fn map(path: &std::path::Path) -> std::io::Result<Bytes> {
+fn map(path: &Path) -> std::io::Result<Bytes> {
     // SAFETY: see the reason above.
     let map = unsafe { Mmap::map(&File::open(path)?)? };
     Ok(Bytes::from_owner(map))
