@@ -21,7 +21,7 @@ PATIENCE = 60
 
 
 class Engine:
-    """What both have in common: `name`, `build` and `push` commands."""
+    """What both have in common. Each says what its commands are: `build`, `push`, `inspect`."""
 
     daemons = ()
     env = None
@@ -37,6 +37,18 @@ class Engine:
         place = self.work / f"Containerfile-{self.name}-{tag}"
         place.write_text(text)
         return self.build(self.reference(tag), place, context)
+
+    def provide(self, tag, text, context):
+        """Has an image that others stand on, here and in the registry."""
+        if not self.has(tag):
+            self.run(self.build_command(tag, text, context))
+        self.run(self.push(self.reference(tag)))
+
+    def has(self, tag):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self.run(self.inspect(self.reference(tag)), stderr=subprocess.DEVNULL)
+            return True
+        return False
 
     def image(self, tag, text, context):
         """Builds and pushes an image; its new layers are the registry's new bytes."""
@@ -102,6 +114,9 @@ class BuildKit(Engine):
     def push(self, reference):
         return [DOCKER, "push", "-q", reference]
 
+    def inspect(self, reference):
+        return [DOCKER, "image", "inspect", reference]
+
     def forget(self, tag):
         """Removes an image and what was kept to build it faster, but not cache mounts."""
         with contextlib.suppress(subprocess.CalledProcessError):
@@ -134,6 +149,9 @@ class Buildah(Engine):
 
     def push(self, reference):
         return self.command("push", "-q", "--tls-verify=false", reference)
+
+    def inspect(self, reference):
+        return self.command("inspect", "--type", "image", reference)
 
     def forget(self, tag):
         with contextlib.suppress(subprocess.CalledProcessError):

@@ -74,17 +74,17 @@ class Bench:
         if not tar.exists():
             tar.parent.mkdir(parents=True)
             settled(debian.command(self.contexts["base"].repository, tar))
-        engine.image("debian", "FROM scratch\nADD debian.tar /\n", tar.parent)
+        engine.provide("debian", "FROM scratch\nADD debian.tar /\n", tar.parent)
         for case in installers.keys() & self.contexts.keys():
             context = self.contexts[case]
             text = f"FROM {engine.reference('debian')}\n{context.system()}"
-            engine.image(f"{case}-os", text, context.place)
+            engine.provide(f"{case}-os", text, context.place)
             for number, installer in enumerate(installers[case]):
                 warm = self.work / f"warm-{kind.name}-{case}-{number}"
                 if not warm.exists():
                     say(f"fills the caches of {kind.name} for {case}")
                     engine.forget("image")
-                    text = self.text(engine, case, installer)
+                    text = self.text(engine, case, installer, system=False)
                     engine.run(engine.build_command("image", text, context.place))
                     warm.touch()
 
