@@ -19,7 +19,7 @@
 //! [`merge()`] makes one sorted list of the contributions, finds conflicts and adds parents;
 //! [`write_layer`] checks that the list is a layer, cuts it into pieces (`batch`), packs them on
 //! all cores (`pack`) and hashes and writes them in order (`schedule`). [`read_layer`] reads
-//! layers of any maker.
+//! layers of any maker; [`compare_layers`] says in what two of them differ.
 //!
 //! # Layer format 1
 //!
@@ -50,6 +50,7 @@
 
 mod batch;
 mod buffer;
+mod compare;
 mod deflate;
 mod entry;
 mod gzip;
@@ -66,6 +67,7 @@ mod tar_reader;
 mod validate;
 mod write;
 
+pub use compare::{Aspect, LayerDifferences, PathDifference, compare_layers};
 pub use entry::{Entry, EntryKind, EntryPath, EntryPathError, Payload, REPRODUCIBLE_MTIME};
 pub use inflate::CorruptPayload;
 pub use merge::{Contribution, Difference, MergeError, merge};

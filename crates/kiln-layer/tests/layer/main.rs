@@ -1,6 +1,7 @@
 //! Layers as a whole: their bytes, what others make of them, and reading them back.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod comparing;
 mod format;
 mod merging;
 mod reading;
