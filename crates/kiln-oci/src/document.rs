@@ -1,8 +1,11 @@
 //! JSON documents: writing them in one canonical way, reading foreign ones with bounds.
 
+use std::collections::BTreeSet;
+
 use kiln_digest::Digest;
 use oci_spec::image::{self as oci, MediaType};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::descriptor::digest_of;
 
@@ -107,7 +110,71 @@ fn is_manifest(media_type: &str) -> bool {
         || media_type == "application/vnd.docker.distribution.manifest.v2+json"
 }
 
-fn is_index(media_type: &str) -> bool {
+pub(crate) fn is_index(media_type: &str) -> bool {
     MediaType::from(media_type) == MediaType::ImageIndex
         || media_type == "application/vnd.docker.distribution.manifest.list.v2+json"
+}
+
+/// The places in which two JSON documents differ, as paths of keys (`config.Env[3]`), sorted.
+/// Bytes that are no JSON, or that differ in nothing but spaces, differ as a whole: an empty path.
+pub fn differences(first: &[u8], second: &[u8]) -> Vec<String> {
+    let value = |bytes| serde_json::from_slice(bytes).unwrap_or(Value::Null);
+    let mut places = Vec::new();
+    differ(&value(first), &value(second), String::new(), &mut places);
+    if places.is_empty() && first != second {
+        places.push(String::new());
+    }
+    places.sort();
+    places
+}
+
+/// The depth is bounded by that of the parser.
+fn differ(first: &Value, second: &Value, place: String, places: &mut Vec<String>) {
+    match (first, second) {
+        (Value::Object(first), Value::Object(second)) => {
+            let keys: BTreeSet<_> = first.keys().chain(second.keys()).collect();
+            for key in keys {
+                let dot = if place.is_empty() { "" } else { "." };
+                let place = format!("{place}{dot}{key}");
+                match (first.get(key), second.get(key)) {
+                    (Some(first), Some(second)) => differ(first, second, place, places),
+                    _ => places.push(place),
+                }
+            }
+        }
+        (Value::Array(first), Value::Array(second)) => {
+            for index in 0..first.len().max(second.len()) {
+                let place = format!("{place}[{index}]");
+                match (first.get(index), second.get(index)) {
+                    (Some(first), Some(second)) => differ(first, second, place, places),
+                    _ => places.push(place),
+                }
+            }
+        }
+        (first, second) if first == second => {}
+        _ => places.push(place),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_named_by_their_place() {
+        let first = br#"{"a":{"b":1,"c":[1,2,3]},"d":"x","same":[{}]}"#;
+        let second = br#"{"a":{"b":2,"c":[1,9]},"e":"x","same":[{}]}"#;
+        assert_eq!(
+            differences(first, second),
+            ["a.b", "a.c[1]", "a.c[2]", "d", "e"]
+        );
+        assert!(differences(first, first).is_empty());
+    }
+
+    #[test]
+    fn other_bytes_of_one_meaning_differ_as_a_whole() {
+        assert_eq!(differences(b"{}", b"{ }"), [""]);
+        assert_eq!(differences(b"{}", b"no JSON"), [""]);
+        assert_eq!(differences(b"no", b"JSON"), [""]);
+    }
 }

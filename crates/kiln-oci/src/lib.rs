@@ -28,14 +28,16 @@ mod descriptor;
 mod document;
 mod image;
 mod layout;
+mod saved;
 
 pub use archive::{
     ArchiveError, OpenBlob, write_docker_archive, write_oci_archive, write_oci_directory,
 };
 pub use descriptor::{LayerDescriptor, LayerMediaType, ManifestDescriptor, ManifestKind, Platform};
-pub use document::{Child, DocumentError, MAX_DOCUMENT_SIZE, children};
+pub use document::{Child, DocumentError, MAX_DOCUMENT_SIZE, children, differences};
 pub use image::{
     Image, ImageError, ImageIndex, ImageSpec, LayerInfo, UNPACKED_SIZE_ANNOTATION, image,
     image_index,
 };
 pub use layout::{Layout, LayoutEntry, LayoutError, OCI_LAYOUT_FILE, check_name};
+pub use saved::{Saved, SavedError, SavedImage, SavedLayer};

@@ -6,5 +6,6 @@ mod archive;
 #[cfg(feature = "engine")]
 mod docker;
 mod image;
+mod saved;
 mod skopeo;
 mod support;
