@@ -36,6 +36,7 @@ mod repeat;
 mod run;
 mod schedule;
 mod step;
+mod verify;
 mod wheel;
 
 pub use assemble::result;
@@ -46,4 +47,5 @@ pub use error::BuildError;
 pub use event::Event;
 pub use execute::{Context, ExecuteError, Found, OpenInput, Summary, execute};
 pub use inputs::FamilyFiles;
+pub use verify::{ImageComparison, LayerComparison, Verdict, compare_image};
 pub use wheel::{BuildWheelError, DescribeError, describe, requires};

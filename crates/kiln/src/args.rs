@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use action::ActionCommand;
-pub(crate) use build::{Build, Compression, Graph, LayerOptions, Plan};
+pub(crate) use build::{Build, Compression, Graph, LayerOptions, Plan, VerifyBuild};
 pub(crate) use image::{Engine, Export, ExportFormat, Inspect, Load, PlatformOption, Raw};
 pub(crate) use lock::Lock;
 pub(crate) use program::{Debug, ProgramOptions, Run, Shell, UserOption, Variable};
@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Build images into the store
     Build(Build),
+    /// Rebuild images from the lock and compare them with those that are there
+    VerifyBuild(VerifyBuild),
     /// List the images of the family and what the store has of them
     Images,
     /// Show an image of the store: configuration, layers, history

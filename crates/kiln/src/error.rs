@@ -6,7 +6,7 @@ use kiln_build::{BuildError, ExecuteError};
 use kiln_fetch::FetchError;
 use kiln_layer::LayerError;
 use kiln_lock::{LockError, Stale};
-use kiln_oci::{ArchiveError, ImageError};
+use kiln_oci::{ArchiveError, ImageError, SavedError};
 use kiln_plan::PlanError;
 use kiln_recipe::{ReadError, RecipeErrors, SelectError};
 use kiln_resolve::{ResolveError, python::PythonError};
@@ -158,6 +158,17 @@ impl From<StoreError> for Failure {
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
         Self::of(exit::INTEGRITY, &error, None)
+    }
+}
+
+impl From<SavedError> for Failure {
+    fn from(error: SavedError) -> Self {
+        let code = match &error {
+            SavedError::Read { .. } => exit::STORAGE,
+            SavedError::NotALayout(_) | SavedError::NoImage { .. } => exit::USAGE,
+            _ => exit::INTEGRITY,
+        };
+        Self::of(code, &error, error.hint())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Options of commands that plan and build.
 
+use std::path::PathBuf;
+
 use clap::{Args as ClapArgs, ValueEnum};
 
 #[derive(Debug, ClapArgs)]
@@ -44,6 +46,23 @@ pub(crate) struct Build {
     /// Carry out every action that executes programs twice, and fail if the results differ
     #[arg(long)]
     pub(crate) twice: bool,
+    /// Steps that run at once [default: the number of cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct VerifyBuild {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) layers: LayerOptions,
+    /// Compare with this OCI archive or directory instead of the store
+    #[arg(long, value_name = "PATH")]
+    pub(crate) against: Option<PathBuf>,
+    /// Compare with the digest of a manifest or an index alone
+    #[arg(long, value_name = "DIGEST", conflicts_with = "against")]
+    pub(crate) digest: Option<kiln_digest::Digest>,
     /// Steps that run at once [default: the number of cores]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,

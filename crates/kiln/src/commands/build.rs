@@ -22,14 +22,7 @@ const UNPACKERS: usize = 4;
 
 pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), Failure> {
     let started = Instant::now();
-    let jobs = args.jobs.map_or_else(
-        || available_parallelism().map_or(1, std::num::NonZero::get),
-        usize::from,
-    );
-    // Fails only when there is a pool already, and nothing has made one yet.
-    let _ = rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs.min(UNPACKERS))
-        .build_global();
+    let jobs = jobs(args.jobs);
     let project = Project::open(global)?;
     let store = project::store(global)?;
     let fetcher = project.fetcher(global)?;
@@ -83,6 +76,17 @@ pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// How many steps run at once; also bounds the threads that unpack archives.
+pub(crate) fn jobs(asked: Option<u16>) -> usize {
+    let cores = || available_parallelism().map_or(1, std::num::NonZero::get);
+    let jobs = asked.map_or_else(cores, usize::from);
+    // Fails only when there is a pool already, and nothing has made one yet.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs.min(UNPACKERS))
+        .build_global();
+    jobs
 }
 
 fn summary(image: &BuiltImage, output: &Output) {

@@ -13,6 +13,7 @@ mod program;
 mod run;
 mod shell;
 mod store;
+mod verify_build;
 
 use crate::{
     args::{Args, Command},
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<u8, Failure> {
         Command::Lock(args) => lock::run(args, global, output),
         Command::Plan(args) => plan::run(args, global, output),
         Command::Build(args) => build::run(args, global, output),
+        Command::VerifyBuild(args) => verify_build::run(args, global, output),
         Command::Images => images::run(global, output),
         Command::Inspect(args) => inspect::run(args, global, output),
         Command::Export(args) => export::run(args, global, output),

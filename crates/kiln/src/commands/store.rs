@@ -141,7 +141,7 @@ fn keep(project: &Project, lock: &Lock, options: &mut GcOptions) {
 }
 
 /// Whether a directory is there and holds anything.
-fn is_filled(directory: &Path) -> bool {
+pub(crate) fn is_filled(directory: &Path) -> bool {
     std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
 }
 
