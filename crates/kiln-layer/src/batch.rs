@@ -15,7 +15,7 @@ use std::mem;
 
 use crate::inflate::Inflater;
 use crate::tar::{BLOCK, padding};
-use crate::{Entry, EntryKind, Payload};
+use crate::{Compression, Entry, EntryKind, Payload};
 
 /// The size of the pieces that large payloads are cut into.
 pub(crate) const CHUNK: usize = 4 << 20;
@@ -27,8 +27,11 @@ pub(crate) const WHOLE: u64 = 32 << 20;
 pub(crate) enum Piece<'a> {
     /// Headers and small files.
     Batch(Batch<'a>),
-    /// At most [`CHUNK`] bytes of a large plain payload.
-    Plain(&'a [u8]),
+    /// At most [`CHUNK`] bytes of a large plain payload; the first of them comes with all.
+    Plain {
+        data: &'a [u8],
+        whole: Option<&'a [u8]>,
+    },
     /// A large payload that is inflated at once.
     Whole {
         entry: &'a Entry,
@@ -67,7 +70,7 @@ impl Piece<'_> {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Batch(batch) => 2 * batch.nominal,
-            Self::Plain(data) => data.len(),
+            Self::Plain { data, .. } => data.len(),
             Self::Whole { stream, size, .. } => stream.len() + size,
             Self::Stream { size, .. } => *size,
         }
@@ -85,6 +88,8 @@ pub(crate) enum Cut<'a> {
 /// Cuts the entries of a layer.
 pub(crate) struct Cutter<'a> {
     entries: &'a [Entry],
+    /// Whether every chunk of a large file shall be a member of its own.
+    chunked: bool,
     next: Next<'a>,
     closes: Option<(u32, u64)>,
     padding: usize,
@@ -92,7 +97,10 @@ pub(crate) struct Cutter<'a> {
 
 enum Next<'a> {
     Batch,
-    Plain(&'a [u8]),
+    Plain {
+        rest: &'a [u8],
+        whole: Option<&'a [u8]>,
+    },
     Whole(Piece<'a>),
     Stream(&'a Entry, Box<Inflater<'a>>),
     Blocked(&'a Entry),
@@ -100,9 +108,10 @@ enum Next<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    pub(crate) fn new(entries: &'a [Entry]) -> Self {
+    pub(crate) fn new(entries: &'a [Entry], compression: Compression) -> Self {
         Self {
             entries,
+            chunked: compression == Compression::Estargz,
             next: Next::Batch,
             closes: None,
             padding: 0,
@@ -113,12 +122,12 @@ impl<'a> Cutter<'a> {
     pub(crate) fn cut(&mut self) -> Cut<'a> {
         match mem::replace(&mut self.next, Next::Batch) {
             Next::Batch => Cut::Piece(Piece::Batch(self.batch())),
-            Next::Plain(data) => {
-                let (chunk, rest) = data.split_at(data.len().min(CHUNK));
+            Next::Plain { rest, whole } => {
+                let (data, rest) = rest.split_at(rest.len().min(CHUNK));
                 if !rest.is_empty() {
-                    self.next = Next::Plain(rest);
+                    self.next = Next::Plain { rest, whole: None };
                 }
-                Cut::Piece(Piece::Plain(chunk))
+                Cut::Piece(Piece::Plain { data, whole })
             }
             Next::Whole(piece) => Cut::Piece(piece),
             Next::Stream(entry, inflater) => {
@@ -185,18 +194,27 @@ impl<'a> Cutter<'a> {
         if let Some((entry, payload)) = large {
             self.padding = padding(payload.size());
             self.next = match payload {
-                Payload::Plain(data) => Next::Plain(data),
+                Payload::Plain(data) => Next::Plain {
+                    rest: data,
+                    whole: Some(data),
+                },
                 Payload::Deflated { data, crc32, size } => match usize::try_from(*size) {
-                    Ok(whole) if *size <= WHOLE => Next::Whole(Piece::Whole {
+                    Ok(whole) if *size <= WHOLE && !self.chunked => Next::Whole(Piece::Whole {
                         entry,
                         stream: data,
                         crc32: *crc32,
                         size: whole,
                     }),
                     _ => {
-                        opens = true;
-                        self.closes = Some((*crc32, *size));
-                        Next::Stream(entry, Box::new(Inflater::new(data, *crc32, *size)))
+                        if !self.chunked {
+                            opens = true;
+                            self.closes = Some((*crc32, *size));
+                        }
+                        let mut inflater = Inflater::new(data, *crc32, *size);
+                        if self.chunked {
+                            inflater = inflater.hashing();
+                        }
+                        Next::Stream(entry, Box::new(inflater))
                     }
                 },
             };

@@ -4,6 +4,7 @@
 //! after its end would shift everything that follows in the layer.
 
 use flate2::{Decompress, FlushDecompress, Status};
+use kiln_digest::{Digest, Hasher};
 use memchr::memmem;
 
 use crate::gzip;
@@ -67,6 +68,8 @@ pub(crate) struct Inflater<'a> {
     crc: crc32fast::Hasher,
     crc32: u32,
     size: u64,
+    /// Of all that came out, for who wants to know.
+    sha256: Option<Hasher>,
 }
 
 impl<'a> Inflater<'a> {
@@ -78,7 +81,24 @@ impl<'a> Inflater<'a> {
             crc: crc32fast::Hasher::new(),
             crc32,
             size,
+            sha256: None,
         }
+    }
+
+    /// Has what comes out hashed, too.
+    pub(crate) fn hashing(self) -> Self {
+        Self {
+            sha256: Some(Hasher::new()),
+            ..self
+        }
+    }
+
+    /// The digest of all bytes, once, when all have come out.
+    pub(crate) fn digest(&mut self) -> Option<Digest> {
+        if self.remaining() > 0 {
+            return None;
+        }
+        self.sha256.take().map(Hasher::finish)
     }
 
     /// How many bytes are still to come.
@@ -96,6 +116,9 @@ impl<'a> Inflater<'a> {
             filled += self.step(&mut out[filled..])?;
         }
         self.crc.update(out);
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(out);
+        }
         if last {
             self.verify()?;
         }

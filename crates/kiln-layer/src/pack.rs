@@ -2,8 +2,11 @@
 
 use std::ops::Deref;
 
+use kiln_digest::Digest;
+
 use crate::batch::{Batch, CHUNK, Piece};
 use crate::buffer::Buffer;
+use crate::estargz::Chunk;
 use crate::inflate::{CorruptPayload, Inflater, check_empty, check_length, inflate_member};
 use crate::tar::{self, padding, write_header};
 use crate::write::{Compression, LayerError};
@@ -51,6 +54,8 @@ pub(crate) struct Packed<'a> {
     pub(crate) blob: Part<'a>,
     /// What must go back to the cutter.
     pub(crate) inflater: Option<Box<Inflater<'a>>>,
+    /// Where its files are, for a table of contents.
+    pub(crate) chunks: Vec<Chunk>,
 }
 
 /// One thread's compressors.
@@ -62,6 +67,7 @@ pub(crate) struct Packer<'a> {
     deflate: libdeflater::Compressor,
     zstd: Option<zstd::bulk::Compressor<'static>>,
     scratch: Vec<u8>,
+    chunks: Vec<Chunk>,
 }
 
 impl<'a> Packer<'a> {
@@ -75,6 +81,7 @@ impl<'a> Packer<'a> {
             ),
             zstd: None,
             scratch: Vec::new(),
+            chunks: Vec::new(),
         }
     }
 
@@ -92,8 +99,9 @@ impl<'a> Packer<'a> {
                 self.batch(&batch, &mut tar, &mut blob)?;
                 (Part::Owned(tar), Part::Owned(blob), None)
             }
-            Piece::Plain(data) => {
+            Piece::Plain { data, whole } => {
                 let mut blob = spare();
+                self.note(0, data, |_| whole.map(Digest::of));
                 self.deflate_member(data, &mut blob)?;
                 (Part::Borrowed(data), Part::Owned(blob), None)
             }
@@ -117,11 +125,19 @@ impl<'a> Packer<'a> {
                 let read = inflater
                     .fill(tar.grow(size))
                     .map_err(|reason| corrupt(entry, reason))?;
-                (Part::Owned(tar), Part::Borrowed(read), Some(inflater))
+                let blob = if self.compression == Compression::Estargz {
+                    let mut blob = spare();
+                    self.note(0, &tar, |_| inflater.digest());
+                    self.deflate_member(&tar, &mut blob)?;
+                    Part::Owned(blob)
+                } else {
+                    Part::Borrowed(read)
+                };
+                (Part::Owned(tar), blob, Some(inflater))
             }
         };
         let blob = match (self.compression, blob) {
-            (Compression::Gzip, blob) => blob,
+            (Compression::Gzip | Compression::Estargz, blob) => blob,
             // What stands in the buffer was only needed to verify it.
             (Compression::Zstd, Part::Owned(mut buffer)) => {
                 buffer.truncate(0);
@@ -133,6 +149,7 @@ impl<'a> Packer<'a> {
             tar,
             blob,
             inflater,
+            chunks: std::mem::take(&mut self.chunks),
         })
     }
 
@@ -151,7 +168,7 @@ impl<'a> Packer<'a> {
         let small = batch.entries.len() - usize::from(batch.ends_with_large);
         for (index, entry) in batch.entries.iter().enumerate() {
             self.scratch.clear();
-            write_header(entry, self.target(entry), &mut self.scratch);
+            write_header(entry, tar::target(entry, self.entries), &mut self.scratch);
             tar.extend(&self.scratch);
             let EntryKind::File(payload) = &entry.kind else {
                 continue;
@@ -173,20 +190,24 @@ impl<'a> Packer<'a> {
                 Payload::Deflated { data, crc32, size } => {
                     self.headers_member(&tar[start..], blob);
                     let size = usize::try_from(*size).unwrap_or(CHUNK);
+                    let (content, at) = (tar.len(), blob.len());
                     self.copy_member(entry, (data, *crc32), tar.grow(size), blob)?;
+                    self.note(at, &tar[content..], Some);
                     start = tar.len();
                 }
                 Payload::Plain(data) if data.is_empty() => {}
                 Payload::Plain(data) => {
                     self.headers_member(&tar[start..], blob);
                     tar.extend(data);
+                    self.note(blob.len(), data, Some);
                     self.deflate_member(data, blob)?;
                     start = tar.len();
                 }
             }
             tar.grow(padding(payload.size())).fill(0);
         }
-        if batch.last {
+        // The table of contents is still to come.
+        if batch.last && self.compression != Compression::Estargz {
             tar.extend(&tar::END);
         }
         self.headers_member(&tar[start..], blob);
@@ -196,19 +217,22 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    fn target(&self, entry: &Entry) -> Option<&'a Entry> {
-        let EntryKind::Hardlink(target) = &entry.kind else {
-            return None;
-        };
-        let index = self
-            .entries
-            .binary_search_by(|entry| entry.path.cmp(target))
-            .ok()?;
-        self.entries.get(index)
+    /// Notes for a table of contents that the member at `at` of the blob holds `content`. `file`
+    /// gives the digest of the whole file, if it is known by now, from that of this part.
+    fn note(&mut self, at: usize, content: &[u8], file: impl FnOnce(Digest) -> Option<Digest>) {
+        if self.compression == Compression::Estargz {
+            let digest = Digest::of(content);
+            self.chunks.push(Chunk {
+                at,
+                size: content.len() as u64,
+                digest,
+                file: file(digest),
+            });
+        }
     }
 
     fn headers_member(&mut self, headers: &[u8], blob: &mut Buffer) {
-        if self.compression == Compression::Gzip && !headers.is_empty() {
+        if self.compression != Compression::Zstd && !headers.is_empty() {
             self.scratch.clear();
             gzip::write_headers(headers, &mut self.scratch);
             blob.extend(&self.scratch);
@@ -232,7 +256,11 @@ impl<'a> Packer<'a> {
     }
 
     /// Appends a member with `data`, compressed, to `blob`.
-    fn deflate_member(&mut self, data: &[u8], blob: &mut Buffer) -> Result<(), LayerError> {
+    pub(crate) fn deflate_member(
+        &mut self,
+        data: &[u8],
+        blob: &mut Buffer,
+    ) -> Result<(), LayerError> {
         if self.compression == Compression::Zstd {
             return Ok(());
         }

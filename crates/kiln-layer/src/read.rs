@@ -140,6 +140,7 @@ pub fn read_layer<R: Read>(
         diff_id,
         unpacked_size,
         entries,
+        toc: None,
     })
 }
 

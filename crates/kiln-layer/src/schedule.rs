@@ -17,9 +17,10 @@ use std::thread;
 
 use crate::batch::{CHUNK, Cut, Cutter, Piece};
 use crate::buffer::Buffer;
+use crate::estargz::{Chunks, Ending, footer};
 use crate::pack::{Packed, Packer, Part};
 use crate::tally::Tally;
-use crate::{Entry, LayerError, LayerOptions, LayerSummary};
+use crate::{Compression, Entry, LayerError, LayerOptions, LayerSummary};
 
 /// How many bytes packed parts may hold at once. A piece is always admitted when there is no
 /// other, and the greatest (a payload of 32 MiB and its compressed bytes) is not much more.
@@ -36,11 +37,11 @@ pub(crate) fn run<W: Write + Send>(
     out: W,
 ) -> Result<LayerSummary, LayerError> {
     let shared = Shared {
-        state: Mutex::new(State::new(entries, out)),
+        state: Mutex::new(State::new(entries, options.compression, out)),
         changed: Condvar::new(),
     };
     let work = || shared.work(Packer::new(options.compression, entries));
-    let helpers = if is_small(entries) {
+    let helpers = if is_small(entries, options.compression) {
         0
     } else {
         options.thread_count() - 1
@@ -55,12 +56,12 @@ pub(crate) fn run<W: Write + Send>(
         .state
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
-    state.finish(entries.len() as u64)
+    state.finish(entries, options.compression)
 }
 
 /// Whether the layer is one piece, for which no thread need be started.
-fn is_small(entries: &[Entry]) -> bool {
-    matches!(Cutter::new(entries).cut(), Cut::Piece(Piece::Batch(batch)) if batch.last)
+fn is_small(entries: &[Entry], compression: Compression) -> bool {
+    matches!(Cutter::new(entries, compression).cut(), Cut::Piece(Piece::Batch(batch)) if batch.last)
 }
 
 struct Shared<'a, W> {
@@ -79,6 +80,8 @@ struct State<'a, W> {
     spare: Vec<Buffer>,
     tar: Stage<'a, Tally>,
     blob: Stage<'a, Sink<W>>,
+    /// For a table of contents.
+    chunks: Chunks,
     /// The error of the first piece that failed: the same whatever the threads did.
     error: Option<(usize, LayerError)>,
     panicked: bool,
@@ -141,9 +144,9 @@ enum Task<'a, W> {
 }
 
 impl<'a, W: Write> State<'a, W> {
-    fn new(entries: &'a [Entry], out: W) -> Self {
+    fn new(entries: &'a [Entry], compression: Compression, out: W) -> Self {
         Self {
-            cutter: Cutter::new(entries),
+            cutter: Cutter::new(entries, compression),
             postponed: None,
             next: 0,
             held: 0,
@@ -153,6 +156,7 @@ impl<'a, W: Write> State<'a, W> {
                 tally: Tally::default(),
                 out,
             }),
+            chunks: Chunks::default(),
             error: None,
             panicked: false,
         }
@@ -195,6 +199,7 @@ impl<'a, W: Write> State<'a, W> {
 
     fn deliver(&mut self, number: usize, packed: Packed<'a>) {
         self.held += packed.tar.held() + packed.blob.held();
+        self.chunks.put(number, packed.blob.len(), packed.chunks);
         self.tar.put(number, packed.tar);
         self.blob.put(number, packed.blob);
         if let Some(inflater) = packed.inflater {
@@ -219,14 +224,31 @@ impl<'a, W: Write> State<'a, W> {
         }
     }
 
-    fn finish(self, entries: u64) -> Result<LayerSummary, LayerError> {
+    fn finish(
+        self,
+        entries: &[Entry],
+        compression: Compression,
+    ) -> Result<LayerSummary, LayerError> {
         if let Some((_, error)) = self.error {
             return Err(error);
         }
         // Both are home once all threads have stopped without an error.
-        let (Some(tally), Some(mut sink)) = (self.tar.consumer, self.blob.consumer) else {
+        let (Some(mut tally), Some(mut sink)) = (self.tar.consumer, self.blob.consumer) else {
             return Err(LayerError::Compressor);
         };
+        let mut written = entries.len() as u64;
+        let mut toc = None;
+        if compression == Compression::Estargz {
+            let ending = Ending::new(entries, self.chunks)?;
+            let mut blob = Buffer::default();
+            Packer::new(compression, entries).deflate_member(&ending.tar, &mut blob)?;
+            blob.extend(&footer(sink.tally.bytes));
+            tally.add(&ending.tar);
+            sink.out.write_all(&blob)?;
+            sink.tally.add(&blob);
+            toc = Some(ending.toc);
+            written += 1;
+        }
         sink.out.flush()?;
         let (diff_id, unpacked_size) = tally.finish();
         let (digest, size) = sink.tally.finish();
@@ -235,7 +257,8 @@ impl<'a, W: Write> State<'a, W> {
             size,
             diff_id,
             unpacked_size,
-            entries,
+            entries: written,
+            toc,
         })
     }
 }

@@ -64,21 +64,35 @@ pub(crate) fn write_header(entry: &Entry, target: Option<&Entry>, out: &mut Vec<
     write_block(&fields, out);
 }
 
+/// The entry that a hard link of `entries`, which are sorted, points to.
+pub(crate) fn target<'a>(link: &Entry, entries: &'a [Entry]) -> Option<&'a Entry> {
+    let EntryKind::Hardlink(target) = &link.kind else {
+        return None;
+    };
+    let index = entries
+        .binary_search_by(|entry| entry.path.cmp(target))
+        .ok()?;
+    entries.get(index)
+}
+
+/// What a header says.
 #[derive(Default)]
-struct Fields<'a> {
-    name: Vec<u8>,
-    link: &'a [u8],
+pub(crate) struct Fields<'a> {
+    pub(crate) name: Vec<u8>,
+    pub(crate) link: &'a [u8],
     kind: u8,
-    size: u64,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    mtime: i64,
-    capability: Option<&'a [u8]>,
+    pub(crate) size: u64,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: i64,
+    pub(crate) capability: Option<&'a [u8]>,
 }
 
 impl<'a> Fields<'a> {
-    fn of(entry: &'a Entry, metadata: &'a Entry) -> Self {
+    /// What the header of `entry` says; `metadata` is the entry that it points to, if it is a hard
+    /// link, else itself.
+    pub(crate) fn of(entry: &'a Entry, metadata: &'a Entry) -> Self {
         let path = entry.path.as_bytes();
         let fields = Self {
             name: path.to_vec(),

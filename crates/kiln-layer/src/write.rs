@@ -6,12 +6,13 @@ use std::thread;
 
 use kiln_digest::Digest;
 
+use crate::estargz;
 use crate::inflate::CorruptPayload;
 use crate::schedule;
 use crate::validate::{InvalidEntry, validate};
 use crate::{Entry, EntryPath};
 
-/// The compressed form of a layer. The tar stream, and so the diff ID, is the same in all forms.
+/// The compressed form of a layer. The tar stream, and so the diff ID, is the same in the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compression {
     /// `application/vnd.oci.image.layer.v1.tar+gzip`: DEFLATE payloads are copied.
@@ -19,12 +20,13 @@ pub enum Compression {
     /// `application/vnd.oci.image.layer.v1.tar+zstd`: smaller and faster to unpack; everything
     /// is compressed here.
     Zstd,
+    /// gzip with eStargz's table of contents, so that single files can be fetched: a file in the tar
+    /// stream more, and a member for each 4 MiB of every large file.
+    Estargz,
 }
 
-/// How a layer is written. `Compression::Gzip.into()` is the usual one.
-///
-/// A lazy table of contents (eStargz) will be another option here: members already start where
-/// it needs them to. Options that change bytes must be part of action keys.
+/// How a layer is written. `Compression::Gzip.into()` is the usual one. Options that change bytes
+/// must be part of action keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LayerOptions {
@@ -77,6 +79,8 @@ pub struct LayerSummary {
     pub unpacked_size: u64,
     /// How many entries it has.
     pub entries: u64,
+    /// The digest of the table of contents of [`Compression::Estargz`], once it is written.
+    pub toc: Option<Digest>,
 }
 
 /// Why a layer could not be written.
@@ -96,6 +100,9 @@ pub enum LayerError {
     /// The blob could not be written.
     #[error("the layer could not be written")]
     Write(#[from] io::Error),
+    /// An entry that a table of contents cannot hold.
+    #[error("`{0}` {1}, so the layer cannot be read lazily")]
+    NotLazy(EntryPath, &'static str),
     /// A compressor failed, which only lack of memory explains.
     #[error("the compressor failed")]
     Compressor,
@@ -113,6 +120,7 @@ impl LayerError {
             Self::Write(error) if error.kind() == io::ErrorKind::StorageFull => {
                 Some("free some disk space and try again".to_owned())
             }
+            Self::NotLazy(..) => Some("build without `--lazy`".to_owned()),
             Self::Invalid(_) | Self::Write(_) | Self::Compressor => None,
         }
     }
@@ -129,5 +137,9 @@ pub fn write_layer<W: Write + Send>(
     out: W,
 ) -> Result<LayerSummary, LayerError> {
     validate(entries)?;
-    schedule::run(entries, options.into(), out)
+    let options = options.into();
+    if options.compression == Compression::Estargz {
+        return schedule::run(&estargz::with_landmark(entries)?, options, out);
+    }
+    schedule::run(entries, options, out)
 }

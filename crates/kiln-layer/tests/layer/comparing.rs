@@ -133,7 +133,8 @@ fn a_layer_of_another_maker_with_the_same_entries_has_no_differences() {
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
         header.set_mtime(kiln_layer::REPRODUCIBLE_MTIME.unsigned_abs());
-        (header.set_uid(0), header.set_gid(0));
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_size(content.len() as u64);
         let path = format!("./{name}");
         builder

@@ -3,6 +3,7 @@
 
 mod comparing;
 mod format;
+mod lazy;
 mod merging;
 mod reading;
 mod sample;
