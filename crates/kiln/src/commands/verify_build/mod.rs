@@ -25,7 +25,7 @@ pub(crate) fn run(args: &VerifyBuild, global: &Global, output: &Output) -> Resul
     let project = Project::open(global)?;
     let lock = project.fitting_lock()?;
     let images = project.select(&lock, &args.selection.images, args.selection.all)?;
-    let options = plan::options(&args.layers, &project.family);
+    let options = plan::options(&args.layers, &project.family)?;
     let plan = kiln_plan::plan(&project.family, &lock, &images, options)?;
     let names = names(&plan);
     let store = project::store(global)?;

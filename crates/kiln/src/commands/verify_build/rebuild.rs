@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use kiln_build::{BuildError, Builder, ExecuteError, FamilyFiles, Options};
+use kiln_build::{BuildError, Builder, Event, ExecuteError, FamilyFiles, Options};
 use kiln_digest::{Digest, Hasher};
 use kiln_plan::{Origin, Plan};
 use kiln_sandbox::SandboxError;
@@ -51,7 +51,11 @@ impl Rebuilt {
                 sandbox: choice,
                 twice: false,
             },
-            events: &|event| reporter.event(&event),
+            // Images of a store that is thrown away are nobody's.
+            events: &|event| match event {
+                Event::ImageFinished { .. } => {}
+                event => reporter.event(&event),
+            },
             cancelled: &interrupt::flag(),
         }
         .build(plan);
