@@ -24,8 +24,9 @@ pub(crate) fn descriptor(summary: &LayerSummary, compression: Compression) -> La
         diff_id: summary.diff_id,
         size: summary.size,
         unpacked_size: summary.unpacked_size,
+        toc: summary.toc,
         media_type: match compression {
-            Compression::Gzip => LayerMediaType::Gzip,
+            Compression::Gzip | Compression::Estargz => LayerMediaType::Gzip,
             Compression::Zstd => LayerMediaType::Zstd,
         },
     }

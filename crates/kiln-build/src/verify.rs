@@ -185,6 +185,7 @@ mod tests {
                 diff_id: digest(letter),
                 size: 1,
                 unpacked_size: 1,
+                toc: None,
                 media_type: LayerMediaType::Gzip,
             })
             .collect();

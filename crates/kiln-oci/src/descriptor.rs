@@ -22,6 +22,9 @@ pub struct LayerDescriptor {
     pub unpacked_size: u64,
     /// How it is compressed.
     pub media_type: LayerMediaType,
+    /// The digest of the table of contents, of a layer that can be read lazily (eStargz).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toc: Option<Digest>,
 }
 
 /// The compressed form of a layer (image-spec, layer.md).

@@ -1,6 +1,6 @@
 //! Images: from settings and layers to config and manifest, and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use kiln_digest::Digest;
 use oci_spec::image::{self as oci, Arch, MediaType, Os, SCHEMA_VERSION};
@@ -16,6 +16,14 @@ use crate::{
 /// The annotation of a layer in a manifest that holds the size of its tar stream in bytes, which
 /// the image specification has no field for.
 pub const UNPACKED_SIZE_ANNOTATION: &str = "dev.kiln.layer.unpacked-size";
+
+/// The annotation of a layer in a manifest that holds the digest of its eStargz table of contents
+/// (stargz-snapshotter, docs/estargz.md, "Content Verification").
+pub const TOC_DIGEST_ANNOTATION: &str = "containerd.io/snapshot/stargz/toc.digest";
+
+/// Beside [`TOC_DIGEST_ANNOTATION`], what Podman and CRI-O want to know: the size of the tar stream
+/// (stargz-snapshotter, `StoreUncompressedSizeAnnotation`).
+pub const ESTARGZ_SIZE_ANNOTATION: &str = "io.containers.estargz.uncompressed-size";
 
 /// What an image is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,13 +227,17 @@ fn is_variable(entry: &str) -> bool {
 fn layer_entry(layer: &LayerDescriptor) -> oci::Descriptor {
     let media_type = MediaType::from(layer.media_type.as_str());
     let mut descriptor = oci_descriptor(media_type, &layer.digest, layer.size);
-    descriptor.set_annotations(Some(
-        [(
-            UNPACKED_SIZE_ANNOTATION.to_owned(),
-            layer.unpacked_size.to_string(),
-        )]
-        .into(),
-    ));
+    let mut annotations: HashMap<_, _> = [(
+        UNPACKED_SIZE_ANNOTATION.to_owned(),
+        layer.unpacked_size.to_string(),
+    )]
+    .into();
+    if let Some(toc) = layer.toc {
+        annotations.insert(TOC_DIGEST_ANNOTATION.to_owned(), toc.to_string());
+        let size = layer.unpacked_size.to_string();
+        annotations.insert(ESTARGZ_SIZE_ANNOTATION.to_owned(), size);
+    }
+    descriptor.set_annotations(Some(annotations));
     descriptor
 }
 
@@ -353,11 +365,9 @@ impl Image {
 }
 
 fn read_layer(layer: &oci::Descriptor, diff_id: &str) -> Result<LayerDescriptor, &'static str> {
-    let unpacked_size = layer
-        .annotations()
-        .as_ref()
-        .and_then(|annotations| annotations.get(UNPACKED_SIZE_ANNOTATION))
-        .and_then(|size| size.parse().ok());
+    let annotation = |key: &str| layer.annotations().as_ref()?.get(key);
+    let unpacked_size = annotation(UNPACKED_SIZE_ANNOTATION).and_then(|size| size.parse().ok());
+    let toc = annotation(TOC_DIGEST_ANNOTATION).map(|digest| digest.parse());
     Ok(LayerDescriptor {
         digest: digest_of(layer).ok_or("has a digest that is not SHA-256")?,
         diff_id: diff_id
@@ -367,5 +377,8 @@ fn read_layer(layer: &oci::Descriptor, diff_id: &str) -> Result<LayerDescriptor,
         unpacked_size: unpacked_size.ok_or("does not say how large it is unpacked")?,
         media_type: LayerMediaType::from_oci(layer.media_type())
             .ok_or("is neither gzip nor zstd")?,
+        toc: toc
+            .transpose()
+            .map_err(|_| "has a table of contents with a digest that is not SHA-256")?,
     })
 }

@@ -36,8 +36,8 @@ pub use archive::{
 pub use descriptor::{LayerDescriptor, LayerMediaType, ManifestDescriptor, ManifestKind, Platform};
 pub use document::{Child, DocumentError, MAX_DOCUMENT_SIZE, children, differences};
 pub use image::{
-    Image, ImageError, ImageIndex, ImageSpec, LayerInfo, UNPACKED_SIZE_ANNOTATION, image,
-    image_index,
+    ESTARGZ_SIZE_ANNOTATION, Image, ImageError, ImageIndex, ImageSpec, LayerInfo,
+    TOC_DIGEST_ANNOTATION, UNPACKED_SIZE_ANNOTATION, image, image_index,
 };
 pub use layout::{Layout, LayoutEntry, LayoutError, OCI_LAYOUT_FILE, check_name};
 pub use saved::{Saved, SavedError, SavedImage, SavedLayer};

@@ -37,6 +37,8 @@ pub enum Compression {
     Gzip,
     /// zstd: smaller and faster to unpack, dearer to make.
     Zstd,
+    /// gzip with eStargz's table of contents, so that engines can fetch single files.
+    Estargz,
 }
 
 /// What an action does.

@@ -199,6 +199,7 @@ mod tests {
             size: text.len() as u64,
             unpacked_size: 1 << 40,
             media_type: LayerMediaType::Gzip,
+            toc: None,
         })
     }
 

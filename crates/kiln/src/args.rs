@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use action::ActionCommand;
-pub(crate) use build::{Build, Compression, Graph, LayerOptions, Plan, VerifyBuild};
+pub(crate) use build::{Build, Compression, Graph, LayerOptions, Lazy, Plan, VerifyBuild};
 pub(crate) use image::{Engine, Export, ExportFormat, Inspect, Load, PlatformOption, Raw};
 pub(crate) use lock::Lock;
 pub(crate) use program::{Debug, ProgramOptions, Run, Shell, UserOption, Variable};

@@ -65,6 +65,7 @@ pub(crate) fn write<W: Write + Send>(
     let compression = match action.compression {
         Compression::Gzip => kiln_layer::Compression::Gzip,
         Compression::Zstd => kiln_layer::Compression::Zstd,
+        Compression::Estargz => kiln_layer::Compression::Estargz,
     };
     Ok(match product {
         Product::Entries(entries) => Summary::Layer(write_layer(entries, compression, out)?),

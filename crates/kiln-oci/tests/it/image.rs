@@ -14,6 +14,7 @@ fn one_layer() -> Vec<LayerInfo> {
             diff_id: Digest::from_bytes([0x22; 32]),
             size: 1234,
             unpacked_size: 56789,
+            toc: None,
             media_type: LayerMediaType::Gzip,
         },
         created_by: "kiln pack bundle/minimal".into(),

@@ -42,6 +42,7 @@ pub(crate) fn layer(media_type: LayerMediaType, tar: &[u8]) -> (LayerDescriptor,
         diff_id: Digest::of(tar),
         size: bytes.len() as u64,
         unpacked_size: tar.len() as u64,
+        toc: None,
         media_type,
     };
     (descriptor, bytes)

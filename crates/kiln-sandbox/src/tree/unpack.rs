@@ -16,7 +16,10 @@ use std::{
     path::Path,
 };
 
-use kiln_layer::{LayerRecord, REPRODUCIBLE_MTIME, ReadError, ReadLimits, RecordKind, read_layer};
+use kiln_layer::{
+    LayerRecord, REPRODUCIBLE_MTIME, ReadError, ReadLimits, RecordKind, is_for_lazy_readers,
+    read_layer,
+};
 use rustix::{
     fs::{self, AtFlags, FileType, Mode, OFlags, XattrFlags},
     io::Errno,
@@ -133,6 +136,8 @@ impl Unpacker {
                 .retain(|other, _| other != path && !other.starts_with(&below));
         }
         match &record.kind {
+            // As where they are mounted lazily: what is executed does not depend on the form.
+            RecordKind::File if is_for_lazy_readers(&record.path) => Ok(()),
             RecordKind::File => return self.file(record, name, content),
             RecordKind::Directory => self.directory(record, name),
             RecordKind::Symlink(target) => self.symlink(record, name, target),

@@ -16,6 +16,7 @@ pub(crate) fn layer(content: &[u8]) -> (LayerDescriptor, Vec<u8>) {
         diff_id: Digest::of(content),
         size: bytes.len() as u64,
         unpacked_size: content.len() as u64,
+        toc: None,
         media_type: LayerMediaType::Gzip,
     };
     (descriptor, bytes)

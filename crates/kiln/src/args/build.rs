@@ -73,6 +73,9 @@ pub(crate) struct LayerOptions {
     /// How layers are compressed
     #[arg(long, value_enum, default_value_t = Compression::Gzip)]
     pub(crate) compression: Compression,
+    /// Make layers of which engines that can do so fetch single files when they are read
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) lazy: Option<Lazy>,
     /// Run nothing of the packages: no maintainer scripts, no compiler, no commands of the family
     #[arg(long)]
     pub(crate) pack_only: bool,
@@ -88,4 +91,11 @@ pub(crate) enum Compression {
     Gzip,
     /// Smaller and faster to unpack; dearer to make.
     Zstd,
+}
+
+/// How engines find single files in a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lazy {
+    /// A table of contents at the end of gzip layers, as containerd's stargz snapshotter reads it.
+    Estargz,
 }

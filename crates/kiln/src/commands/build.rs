@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), 
         &project.family,
         &lock,
         &images,
-        plan::options(&args.layers, &project.family),
+        plan::options(&args.layers, &project.family)?,
     )?;
     let reporter = Reporter::new(output, &plan);
     let built = Builder {

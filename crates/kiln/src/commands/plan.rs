@@ -10,21 +10,29 @@ use serde_json::json;
 use crate::{
     args::{self, Global, Graph},
     error::Failure,
+    exit,
     output::{Output, bytes, count},
     project::{self, Project},
 };
 
 /// What is to be planned: what is asked for here, and what the family says.
-pub(crate) fn options(args: &args::LayerOptions, family: &Family) -> PlanOptions {
-    let compression = match args.compression {
-        args::Compression::Gzip => kiln_plan::Compression::Gzip,
-        args::Compression::Zstd => kiln_plan::Compression::Zstd,
+pub(crate) fn options(args: &args::LayerOptions, family: &Family) -> Result<PlanOptions, Failure> {
+    let compression = match (args.compression, args.lazy) {
+        (args::Compression::Gzip, None) => kiln_plan::Compression::Gzip,
+        (args::Compression::Gzip, Some(args::Lazy::Estargz)) => kiln_plan::Compression::Estargz,
+        (args::Compression::Zstd, None) => kiln_plan::Compression::Zstd,
+        (args::Compression::Zstd, Some(args::Lazy::Estargz)) => {
+            return Err(
+                Failure::new(exit::USAGE, "eStargz layers are gzip, not zstd")
+                    .hint("leave out `--compression zstd` or `--lazy estargz`"),
+            );
+        }
     };
-    PlanOptions {
+    Ok(PlanOptions {
         compression,
         pack_only: args.pack_only || family.pack_only,
         bytecode: family.bytecode && !args.no_bytecode,
-    }
+    })
 }
 
 pub(crate) fn run(args: &args::Plan, global: &Global, output: &Output) -> Result<(), Failure> {
@@ -35,7 +43,7 @@ pub(crate) fn run(args: &args::Plan, global: &Global, output: &Output) -> Result
         &project.family,
         &lock,
         &images,
-        options(&args.layers, &project.family),
+        options(&args.layers, &project.family)?,
     )?;
     let store = project::store(global)?;
     let state = State::of(&plan, &store)?;

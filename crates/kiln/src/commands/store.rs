@@ -119,7 +119,7 @@ fn keep(project: &Project, lock: &Lock, options: &mut GcOptions) {
     let wheels = lock.wheels.iter().map(|wheel| wheel.sha256);
     options.downloads.extend(debs.chain(wheels));
     let images: Vec<_> = lock.images.iter().collect();
-    for compression in [Compression::Gzip, Compression::Zstd] {
+    for compression in [Compression::Gzip, Compression::Zstd, Compression::Estargz] {
         let plan_options = PlanOptions {
             compression,
             ..PlanOptions::default()
