@@ -1,12 +1,16 @@
-"""Layer format 1 in gzip form, written again from docs/layer-format.md and from nothing else.
+"""Layer format 1 in gzip and eStargz form, written again from docs/layer-format.md and from nothing else.
 
 Payloads that kiln compressed itself are taken as they are: libdeflate is its own judge. All else,
 the order and the headers of the tar stream, the cuts and the bytes of the members of headers, is
 made here and compared.
 """
 
+import base64
+import datetime
+import hashlib
 import io
 import itertools
+import json
 import struct
 import tarfile
 import zlib
@@ -185,8 +189,9 @@ def entries(tar):
             }
 
 
-def pieces(listed):
-    """Sections 2 to 4: the contents of the members, as `(is_payload, bytes)`."""
+def pieces(listed, end=bytes(1024)):
+    """Sections 2 to 4: the contents of the members, as `(is_payload, bytes)`. `end` is what follows the
+    last entry in its batch."""
     headers, nominal = b"", 0
     for entry in listed:
         data, link = entry["data"], entry["fields"]["link"]
@@ -205,4 +210,56 @@ def pieces(listed):
             if headers:
                 yield False, headers
             headers, nominal = b"", 0
-    yield False, headers + bytes(1024)
+    if headers + end:
+        yield False, headers + end
+
+
+TYPES = {b"5": "dir", b"0": "reg", b"1": "hardlink", b"2": "symlink"}
+
+
+def table(listed, parts):
+    """Section 7: the table of contents. `parts` are the members of payloads, in order: where each begins
+    and what it holds."""
+    rows, parts = [], iter(parts)
+    for entry in listed:
+        data, fields = entry["data"], entry["fields"]
+        name = entry["name"].decode()
+        time = datetime.datetime.fromtimestamp(fields["mtime"], datetime.UTC)
+        row = {"name": name, "type": TYPES[entry["kind"]]}
+        if data:
+            row["size"] = len(data)
+        row["modtime"] = time.strftime("%Y-%m-%dT%H:%M:%SZ")
+        if fields["link"]:
+            row["linkName"] = fields["link"].decode()
+        row.update((key, fields[key]) for key in ["mode", "uid", "gid"])
+        if entry["capability"]:
+            value = base64.b64encode(entry["capability"]).decode()
+            row["xattrs"] = {"security.capability": value}
+        if data:
+            row["digest"] = sha256(data)
+        rows.append(row)
+        done = 0
+        while done < len(data):
+            offset, content = next(parts)
+            if done:
+                row = {"name": name, "type": "chunk"}
+                rows.append(row)
+            row["offset"] = offset
+            if done:
+                row["chunkOffset"] = done
+            if done + len(content) < len(data):
+                row["chunkSize"] = len(content)
+            row["chunkDigest"] = sha256(content)
+            done += len(content)
+    made = {"version": 1, "entries": rows}
+    return json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def sha256(data):
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def footer(position):
+    extra = b"%016xSTARGZ" % position
+    start = bytes.fromhex("1f8b08040000000000ff") + struct.pack("<H", len(extra) + 4)
+    return start + b"SG" + struct.pack("<H", len(extra)) + extra + bytes.fromhex("010000ffff") + bytes(8)

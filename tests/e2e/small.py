@@ -10,23 +10,25 @@ import harness
 PACKAGES = ["ca-certificates", "openssh-client", "python3"]
 
 
-def write_family(place, bundles, packages=PACKAGES, archives="", settings="", scripts=()):
-    """Writes a family with Debian 12. `bundles` maps names to the text of their files; each becomes
+def write_family(
+    place, bundles, packages=PACKAGES, archives="", settings="", scripts=(), base="debian-12"
+):
+    """Writes a family with one base. `bundles` maps names to the text of their files; each becomes
     an image `runtime-NAME`. `scripts` maps names to what `script` runs."""
     reference = harness.ROOT / "family"
     shutil.copytree(reference / "keyrings", place / "keyrings")
     (place / "bases").mkdir()
-    text = (reference / "bases/debian-12.toml").read_text().partition("[env]")[0]
+    text = (reference / f"bases/{base}.toml").read_text().partition("[env]")[0]
     text = re.sub(r"packages = \[.*?^\]", f"packages = {packages}", text, flags=re.S | re.M)
     environment = '\n[env]\nPATH = "/opt/app-root/bin:/usr/sbin:/usr/bin:/sbin:/bin"\n'
-    (place / "bases/debian-12.toml").write_text(text + archives + environment)
+    (place / f"bases/{base}.toml").write_text(text + archives + environment)
     toml = f'[family]\nname = "small"\nrelease = "1"\n{settings}\n'
     for name, bundle in bundles.items():
         (place / f"bundles/{name}").mkdir(parents=True)
         (place / f"bundles/{name}/bundle.toml").write_text(f'title = "{name}"\n{bundle}')
         for script, text in dict(scripts).items():
             (place / f"bundles/{name}/{script}").write_text(text)
-        toml += f'\n[[image]]\nbase = "debian-12"\nbundle = "{name}"\n'
+        toml += f'\n[[image]]\nbase = "{base}"\nbundle = "{name}"\n'
     (place / "kiln.toml").write_text(toml)
     return place
 

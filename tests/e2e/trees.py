@@ -86,7 +86,7 @@ def of_layers(blobs):
     """The tree of compressed layers, bottom first, as the OCI image specification stacks them."""
     nodes, files = {}, {}
     for blob in blobs:
-        with subprocess.Popen(["gzip", "-dc", blob], stdout=subprocess.PIPE) as plain:
+        with subprocess.Popen([_packer(blob), "-dc", blob], stdout=subprocess.PIPE) as plain:
             upper, names = _entries_of_tar(plain.stdout)
             plain.stdout.read()  # padding that tarfile does not ask for
         assert plain.returncode == 0, blob
@@ -101,6 +101,12 @@ def of_layers(blobs):
         nodes.update(upper)
         files.update({path: (blob, name) for path, name in names.items()})
     return _with_links(nodes, files)
+
+
+def _packer(blob):
+    """The program that packed a layer, by its first byte."""
+    with open(blob, "rb") as file:
+        return "gzip" if file.read(1) == b"\x1f" else "zstd"
 
 
 def contents_in_layers(blobs, pattern):
