@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import tempfile
 
@@ -19,6 +18,7 @@ import waiting
 
 START = """
 set -eu
+mount --bind "$1" "$1"
 cd "$1"
 for directory in proc sys dev; do mount --rbind "/$directory" "$directory"; done
 exec chroot . /usr/sbin/dockerd --host unix:///run/docker.sock --bridge none --iptables=false --ip6tables=false
@@ -64,6 +64,6 @@ class NewerDocker:
 
     def remove(self):
         if hasattr(self, "process"):
-            self.process.send_signal(signal.SIGTERM)
+            self.process.kill()
             self.process.wait()
         shutil.rmtree(self.place)

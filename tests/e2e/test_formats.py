@@ -17,6 +17,7 @@ import unittest
 
 import equality
 import harness
+import newer_docker
 import small
 import trees
 
@@ -312,6 +313,15 @@ class Unpacked(unittest.TestCase):
         sh(*command, "rm", container)
         self.same(image, tree, command[0], ENGINES_OWN)
 
+
+    @unittest.skipUnless(FULL, "another Debian must be packed for it")
+    def test_by_docker_with_the_containerd_image_store(self):
+        docker = newer_docker.NewerDocker(self)
+        self.assertIn("io.containerd.snapshotter.v1", docker.answers())
+        for what, image in images(FORMS):
+            for archive in [image.archive, image.docker]:
+                with self.subTest(what, archive=archive.name):
+                    self.loaded(image, docker.command, archive)
 
 # What engines put into every container.
 ENGINES_OWN = [f"only {name}: {path}" for name in ["docker", "podman"] for path in [
