@@ -177,7 +177,11 @@ fn golden_digests_of_lazy_layers() {
     let toc = summary.toc.unwrap();
     assert_eq!(
         [summary.diff_id, summary.digest, toc].map(|digest| digest.to_string()),
-        ["", "", ""]
+        [
+            "sha256:7b536a4396abffa27700d3724a706bc58f69cde3724f0f42cd9fd747ef4e8b86",
+            "sha256:1cc261aa832a1a908bd9aa897f0fb155c1f9fbbd418af896e7469ef97e80f80e",
+            "sha256:ea848850672045017ea78c3342fdf5603da4efa0d9e69c5d544febd4d5cfbe31",
+        ]
     );
 }
 
