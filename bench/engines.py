@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 
-from measure import measured, total
+from measure import Failed, measured, total
 from ours import settled
 
 # Debian's client holds BuildKit; newer ones want a plug-in for it.
@@ -45,8 +45,8 @@ class Engine:
         self.run(self.push(self.reference(tag)))
 
     def has(self, tag):
-        with contextlib.suppress(subprocess.CalledProcessError):
-            self.run(self.inspect(self.reference(tag)), stderr=subprocess.DEVNULL)
+        with contextlib.suppress(Failed):
+            self.run(self.inspect(self.reference(tag)))
             return True
         return False
 
@@ -66,10 +66,13 @@ class Engine:
         """The last image once more, with nothing changed."""
         return self.image(*self.last)
 
-    def run(self, command, **options):
-        env = {**os.environ, **(self.env or {})}
+    def run(self, command):
+        """Runs what is not measured. What it says is shown if it fails."""
         command = list(map(str, command))
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env, **options)
+        env = {**os.environ, **(self.env or {})}
+        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+        if done.returncode != 0:
+            raise Failed(f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 
 
 class BuildKit(Engine):
@@ -96,8 +99,8 @@ class BuildKit(Engine):
     def wait(self):
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self.daemon.poll() is None:
-            with contextlib.suppress(subprocess.CalledProcessError):
-                return self.run([DOCKER, "info"], stderr=subprocess.DEVNULL)
+            with contextlib.suppress(Failed):
+                return self.run([DOCKER, "info"])
             time.sleep(0.2)
         raise SystemExit(f"dockerd does not answer: see {self.log.name}")
 
@@ -119,8 +122,8 @@ class BuildKit(Engine):
 
     def forget(self, tag):
         """Removes an image and what was kept to build it faster, but not cache mounts."""
-        with contextlib.suppress(subprocess.CalledProcessError):
-            self.run([DOCKER, "image", "rm", "-f", self.reference(tag)], stderr=subprocess.DEVNULL)
+        with contextlib.suppress(Failed):
+            self.run([DOCKER, "image", "rm", "-f", self.reference(tag)])
         self.run([DOCKER, "builder", "prune", "-f", "--filter", "type=regular"])
 
 
@@ -154,6 +157,6 @@ class Buildah(Engine):
         return self.command("inspect", "--type", "image", reference)
 
     def forget(self, tag):
-        with contextlib.suppress(subprocess.CalledProcessError):
-            self.run(self.command("rmi", "-f", self.reference(tag)), stderr=subprocess.DEVNULL)
+        with contextlib.suppress(Failed):
+            self.run(self.command("rmi", "-f", self.reference(tag)))
         self.run(self.command("rmi", "--prune"))
