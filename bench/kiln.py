@@ -36,7 +36,8 @@ class Kiln:
         return done.stdout
 
     def succeeds(self, *arguments):
-        return subprocess.run(self.command(*arguments), capture_output=True, check=False).returncode == 0
+        done = subprocess.run(self.command(*arguments), capture_output=True, check=False)
+        return done.returncode == 0
 
     def json(self, *arguments):
         return [json.loads(line) for line in self.run("--output", "json", *arguments).splitlines()]
