@@ -108,6 +108,9 @@ impl StoreError {
             Self::Damaged { path, .. } if path.ends_with("store.json") => {
                 "if the directory is a store of kiln's, restore the file: it says {\"format\":1}"
             }
+            Self::Damaged { path, .. } if path.ends_with("index.json") => {
+                "`kiln store verify` makes it again; the next build of an image gives it its name"
+            }
             Self::Damaged { .. } => {
                 "move the file away; what it named is found again by the next build"
             }

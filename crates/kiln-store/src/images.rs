@@ -9,7 +9,7 @@ use kiln_oci::{
 };
 
 use crate::{
-    Store, StoreError, files,
+    Store, StoreError, Wrong, files,
     lock::{Lock, Mode},
 };
 
@@ -152,6 +152,29 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Makes `oci-layout` and `index.json` again if they cannot be understood; gives those.
+    pub(crate) fn mend_layout(&self) -> Result<Vec<Wrong>, StoreError> {
+        let _lock = self.lock_index()?;
+        let mut wrong = Vec::new();
+        let marker = self.path("oci-layout");
+        let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+        // Other tools may have written it, with other blanks.
+        if files::read_if_any(&marker)?.and_then(|found| read(&found))
+            != read(OCI_LAYOUT_FILE.as_bytes())
+        {
+            files::replace(&self.path("tmp"), &marker, OCI_LAYOUT_FILE.as_bytes())?;
+            wrong.push(Wrong::Layout(marker));
+        }
+        match self.layout() {
+            Err(StoreError::Damaged { path, .. }) => {
+                self.write_layout(&Layout::new())?;
+                wrong.push(Wrong::Layout(path));
+            }
+            layout => drop(layout?),
+        }
+        Ok(wrong)
     }
 
     pub(crate) fn layout(&self) -> Result<Layout, StoreError> {

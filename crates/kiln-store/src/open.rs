@@ -118,11 +118,15 @@ fn check_marker(root: &Path) -> Result<(), StoreError> {
         }
     }
     let marker = format!("{{\"format\":{STORE_FORMAT}}}\n");
-    files::replace(root, &path, marker.as_bytes())
+    match files::replace(root, &path, marker.as_bytes()) {
+        // Another process was faster, and has removed our file as one that was left behind.
+        Err(_) if path.exists() => Ok(()),
+        result => result,
+    }
 }
 
-/// Removes what killed processes left in `tmp/`, if nobody else uses the store. When others do,
-/// it waits for a later run.
+/// Removes what killed processes left in `tmp/`, and beside `store.json` when they were just
+/// making the store, if nobody else uses it. When others do, it waits for a later run.
 fn clean_temporary(
     root: &Path,
     lock: &mut Lock,
@@ -137,7 +141,7 @@ fn clean_temporary(
     lock.change(Mode::Shared, wait)
 }
 
-/// Removes all files of `tmp/`. The caller holds the store's lock exclusively.
+/// Removes all temporary files. The caller holds the store's lock exclusively.
 pub(crate) fn remove_temporary(root: &Path) -> Result<(), StoreError> {
     temporary_files(root)?
         .iter()
@@ -145,14 +149,22 @@ pub(crate) fn remove_temporary(root: &Path) -> Result<(), StoreError> {
 }
 
 fn temporary_files(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let directory = root.join("tmp");
-    fs::read_dir(&directory)
-        .and_then(|entries| {
-            entries
-                .map(|entry| Ok(entry?.path()))
-                .collect::<io::Result<Vec<_>>>()
-        })
-        .map_err(StoreError::io("read", directory))
+    let paths = |directory: &Path| {
+        fs::read_dir(directory)
+            .and_then(|entries| {
+                entries
+                    .map(|entry| Ok(entry?.path()))
+                    .collect::<io::Result<Vec<_>>>()
+            })
+            .map_err(StoreError::io("read", directory))
+    };
+    let mut files = paths(&root.join("tmp"))?;
+    files.extend(paths(root)?.into_iter().filter(|path| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_encoded_bytes()
+            .starts_with(files::TEMPORARY_PREFIX.as_bytes())
+    }));
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -42,6 +42,9 @@ pub enum Wrong {
     Download(Digest),
     /// A file that is not named by a digest among blobs.
     Stray(PathBuf),
+    /// A file of the image layout that cannot be understood. It is as in a new store now: the
+    /// next build of an image gives it its name again.
+    Layout(PathBuf),
 }
 
 impl Store {
@@ -85,6 +88,7 @@ impl Store {
             self.lock.change(Mode::Shared, wait)?;
             report.wrong = removed?;
         }
+        report.wrong.extend(self.mend_layout()?);
         report.broken_images = self.broken_images()?;
         Ok(report)
     }
@@ -130,7 +134,7 @@ fn remove_wrong(suspects: Vec<(PathBuf, Wrong)>) -> Result<Vec<Wrong>, StoreErro
     for (path, wrong) in suspects {
         let intact = match &wrong {
             Wrong::Blob(digest) | Wrong::Download(digest) => is_intact(&path, digest)?,
-            Wrong::Stray(_) => false,
+            Wrong::Stray(_) | Wrong::Layout(_) => false,
         };
         if !intact && path.exists() {
             files::remove(&path)?;

@@ -42,11 +42,13 @@ fn a_foreign_directory_is_refused_untouched() {
 }
 
 #[test]
-fn what_a_kill_while_making_a_store_left_is_no_foreign_file() {
+fn what_a_kill_while_making_a_store_left_is_no_foreign_file_and_goes() {
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join(".kiln-x7Gz"), "").unwrap();
+    let left = directory.path().join(".kiln-x7Gz");
+    fs::write(&left, "").unwrap();
     fs::create_dir(directory.path().join("lost+found")).unwrap();
     Store::open(directory.path()).unwrap();
+    assert!(!left.exists());
 }
 
 #[test]
@@ -352,6 +354,28 @@ fn verification_removes_what_is_corrupt_and_says_what_that_breaks() {
             .unwrap()
             .is_clean()
     );
+}
+
+#[test]
+fn verification_makes_a_layout_that_rotted_usable_again() {
+    let (_directory, mut store) = new();
+    let image = write_image(&store, "named", b"named").unwrap();
+    let files = ["oci-layout", "index.json"].map(|name| store.root().join(name));
+    for file in &files {
+        let mut bytes = fs::read(file).unwrap();
+        bytes[1] ^= 1;
+        fs::write(file, bytes).unwrap();
+    }
+    assert!(matches!(store.images(), Err(StoreError::Damaged { .. })));
+    // A collection would take every blob for one that nothing needs.
+    assert!(store.gc(&GcOptions::default(), &mut ignore_wait).is_err());
+
+    let report = store.verify(&mut |_| (), &mut ignore_wait).unwrap();
+    assert_eq!(report.wrong, files.map(Wrong::Layout));
+    assert_eq!(store.images().unwrap(), []);
+    assert_eq!(write_image(&store, "named", b"named").unwrap(), image);
+    let report = store.verify(&mut |_| (), &mut ignore_wait).unwrap();
+    assert!(report.is_clean());
 }
 
 #[test]
