@@ -11,7 +11,7 @@ use kiln_fetch::{Artifact, Fetcher, Wanted};
 use kiln_oci::{Image, LayerDescriptor};
 use kiln_plan::{Input, Origin, Plan};
 use kiln_recipe::Platform;
-use kiln_sandbox::Choice;
+use kiln_sandbox::{Choice, Sandbox, has_leftovers};
 use kiln_store::{ActionResult, Store};
 
 use crate::{
@@ -167,6 +167,7 @@ impl Builder<'_> {
             });
         }
         done.timings.assemble = started.elapsed();
+        self.sweep();
         Ok(Built {
             images,
             timings: done.timings,
@@ -174,6 +175,17 @@ impl Builder<'_> {
             downloads: done.downloads,
             download_bytes: done.download_bytes,
         })
+    }
+
+    /// Removes what builds have left that were killed in the sandbox. If that does not work this
+    /// build is none the worse, and a later one tries again.
+    fn sweep(&self) {
+        let rootfs = self.store.rootfs_dir();
+        if has_leftovers(&rootfs)
+            && let Ok(sandbox) = Sandbox::open(&rootfs, self.options.sandbox)
+        {
+            let _ = sandbox.sweep();
+        }
     }
 
     /// Runs the steps `roots` of `plan`, and what they need, as far as their results are not known.

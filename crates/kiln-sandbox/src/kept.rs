@@ -1,6 +1,9 @@
 //! What stays between jobs: layer directories, and the states of jobs that failed.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use crate::{Command, Sandbox, SandboxError, scratch};
 
@@ -13,14 +16,28 @@ impl Sandbox {
     /// Removes everything below the directory that [`Sandbox::open`] was given. Nobody else may
     /// use it meanwhile.
     pub fn clear(&self) -> Result<(), SandboxError> {
-        let entries = match fs::read_dir(self.rootfs()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
-        };
-        let entries = entries.map_err(SandboxError::io("unpacked layers could not be listed"))?;
-        for entry in entries {
-            self.discard(&entry.path())?;
+        for path in self.kept()? {
+            self.discard(&path)?;
         }
         Ok(())
+    }
+
+    /// Removes the unpacked layers alone: they are unpacked again when they are needed. Nobody
+    /// else may use them meanwhile.
+    pub fn clear_layers(&self) -> Result<(), SandboxError> {
+        for path in self.kept()? {
+            if path != scratch::directory(self.rootfs()) {
+                self.discard(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn kept(&self) -> Result<Vec<PathBuf>, SandboxError> {
+        let paths = match fs::read_dir(self.rootfs()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.and_then(|it| it.map(|entry| Ok(entry?.path())).collect()),
+        };
+        paths.map_err(SandboxError::io("unpacked layers could not be listed"))
     }
 }

@@ -35,6 +35,7 @@ mod error;
 mod ids;
 mod init;
 mod kept;
+mod leftovers;
 mod limits;
 mod mounts;
 mod namespaces;
@@ -54,6 +55,7 @@ mod tree;
 mod worker;
 
 pub use error::{ExitStatus, Resource, SandboxError};
+pub use leftovers::has_leftovers;
 pub use sandbox::{Captured, Sandbox};
 pub use spec::{
     Bind, Choice, Command, IdChoice, Interactive, Job, LayerBlob, Limits, NetworkMode, Step,

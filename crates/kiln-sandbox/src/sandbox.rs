@@ -248,7 +248,7 @@ impl Sandbox {
     }
 
     /// Has a short task done.
-    fn ask(&self, ids: &IdMap, task: Task) -> Result<Reply, SandboxError> {
+    pub(crate) fn ask(&self, ids: &IdMap, task: Task) -> Result<Reply, SandboxError> {
         let request = self.request(ids, task);
         Worker::start(&self.program, ids, &request, Given::default())?.finish()
     }

@@ -1,7 +1,8 @@
 //! Scratch directories: where the writable parts of trees are, `<rootfs>/scratch/<label>/<name>`.
 //!
-//! A directory in use has a locked file in it. Directories that nobody locks were left by kiln
-//! processes that were killed. Those of failed jobs have names that begin with `failed-`, a
+//! A directory in use has a locked file in it. Directories that nobody locks, or without that file,
+//! were left by kiln processes that were killed. Between making a directory and locking its file,
+//! its maker shares a lock on the parent, which who cleans up must have alone. Those of failed jobs have names that begin with `failed-`, a
 //! description of their job, and stay. What commands wrote belongs to ids that only a worker may
 //! touch, so removing a directory is a worker's task.
 
@@ -42,9 +43,14 @@ pub(crate) struct Kept {
     pub(crate) command: Command,
 }
 
+/// The directory of all scratch directories.
+pub(crate) fn directory(rootfs: &Path) -> PathBuf {
+    rootfs.join("scratch")
+}
+
 /// The directory of all scratch directories of one mapping of ids.
 pub(crate) fn parent(rootfs: &Path, label: &str) -> Result<PathBuf, SandboxError> {
-    let parent = rootfs.join("scratch").join(label);
+    let parent = directory(rootfs).join(label);
     fs::create_dir_all(&parent).map_err(SandboxError::io(format!(
         "`{}` could not be made",
         parent.display()
@@ -56,17 +62,13 @@ impl Scratch {
     /// Makes a new one.
     pub(crate) fn new(parent: &Path) -> Result<Self, SandboxError> {
         let make = || -> io::Result<Self> {
-            loop {
-                let path = tempfile::Builder::new()
-                    .prefix("")
-                    .tempdir_in(parent)?
-                    .keep();
-                // Somebody who cleans up may have taken it for left behind before it was locked.
-                match Self::lock(path) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    result => return result,
-                }
-            }
+            let all = File::open(parent)?;
+            flock(&all, FlockOperation::LockShared)?;
+            let path = tempfile::Builder::new()
+                .prefix("")
+                .tempdir_in(parent)?
+                .keep();
+            Self::lock(path)
         };
         make().map_err(SandboxError::io("no scratch directory could be made"))
     }
@@ -74,8 +76,6 @@ impl Scratch {
     fn lock(path: PathBuf) -> io::Result<Self> {
         let lock = File::create(path.join(LOCK))?;
         flock(&lock, FlockOperation::LockExclusive)?;
-        // Locked before somebody who cleans up, or after?
-        fs::metadata(path.join(LOCK))?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -120,8 +120,14 @@ fn no_state(path: &Path) -> impl FnOnce(io::Error) -> SandboxError {
     ))
 }
 
-/// Scratch directories that nobody uses any more.
+/// Scratch directories that nobody uses any more. None while somebody is making one.
 pub(crate) fn abandoned(parent: &Path) -> Vec<PathBuf> {
+    let Ok(all) = File::open(parent) else {
+        return Vec::new();
+    };
+    if flock(&all, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Vec::new();
+    }
     let Ok(entries) = fs::read_dir(parent) else {
         return Vec::new();
     };
@@ -135,7 +141,35 @@ pub(crate) fn abandoned(parent: &Path) -> Vec<PathBuf> {
 }
 
 fn is_abandoned(path: &Path) -> bool {
-    // One without a lock file is just being made, or just being removed.
-    File::open(path.join(LOCK))
-        .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok())
+    match File::open(path.join(LOCK)) {
+        Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        // Its maker was killed before it locked it, or somebody while removing it. Perhaps it is
+        // just being removed: two may do that at once.
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_locks_is_abandoned_even_before_it_had_a_lock() {
+        let parent = tempfile::tempdir().unwrap();
+        let used = Scratch::new(parent.path()).unwrap();
+        let left = Scratch::new(parent.path()).unwrap().path;
+        let begun = parent.path().join("begun");
+        fs::create_dir(&begun).unwrap();
+        fs::create_dir(parent.path().join("failed-job")).unwrap();
+        let mut expected = vec![begun, left];
+        let mut found = abandoned(parent.path());
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected);
+        // Somebody may just be making one.
+        let all = File::open(parent.path()).unwrap();
+        flock(&all, FlockOperation::LockShared).unwrap();
+        assert_eq!(abandoned(parent.path()), Vec::<PathBuf>::new());
+        drop(used);
+    }
 }
