@@ -24,8 +24,9 @@
 //! # Invariants
 //!
 //! - A file under a digest's name is complete: it was written in `tmp/`, synced and renamed. A
-//!   process killed at any instant leaves only files in `tmp/`, which are removed by the next one
-//!   that finds itself alone, or the torn end of the log, which its checksum gives away.
+//!   process killed at any instant leaves only files in `tmp/`, or one beside `store.json`, which
+//!   are removed by the next one that finds itself alone, or the torn end of the log, which its
+//!   checksum gives away.
 //! - A result is recorded only after its blob is in place and synced, and returned only while a
 //!   blob of the right size is there.
 //! - A name enters `index.json` after the blobs that it needs.
@@ -121,6 +122,16 @@ impl Store {
         self.lock.change(lock::Mode::Exclusive, wait)?;
         let done = work(self);
         self.lock.change(lock::Mode::Shared, wait)?;
+        Ok(done)
+    }
+
+    /// Does `work` if nobody else uses the store, and else nothing.
+    pub fn alone_now<T>(&mut self, work: impl FnOnce(&Self) -> T) -> Result<Option<T>, StoreError> {
+        let done = self
+            .lock
+            .try_change(lock::Mode::Exclusive)?
+            .then(|| work(self));
+        self.lock.change(lock::Mode::Shared, &mut |_| ())?;
         Ok(done)
     }
 

@@ -28,6 +28,7 @@ pub(crate) fn run(args: &Store, global: &Global, output: &Output) -> Result<(), 
 
 fn verify(store: &mut kiln_store::Store, output: &Output) -> Result<(), Failure> {
     let report = store.verify(&mut |_| {}, &mut |_| output.note(WAITING))?;
+    drop_unpacked(store, output)?;
     let wrong: Vec<_> = report
         .wrong
         .iter()
@@ -35,6 +36,7 @@ fn verify(store: &mut kiln_store::Store, output: &Output) -> Result<(), Failure>
             Wrong::Blob(digest) => format!("blob {digest}"),
             Wrong::Download(digest) => format!("download {digest}"),
             Wrong::Stray(path) => format!("stray file {}", path.display()),
+            Wrong::Layout(path) => format!("content of {}", path.display()),
         })
         .collect();
     if output.is_json() {
@@ -61,6 +63,20 @@ fn verify(store: &mut kiln_store::Store, output: &Output) -> Result<(), Failure>
     }
     Err(Failure::new(exit::INTEGRITY, "the store was damaged")
         .hint("what was corrupt is removed; `kiln build` makes or fetches it again"))
+}
+
+/// Removes unpacked layers, which cannot be compared with anything as cheaply as they are unpacked
+/// again. Nobody waits for that.
+fn drop_unpacked(store: &mut kiln_store::Store, output: &Output) -> Result<(), Failure> {
+    if is_filled(&store.rootfs_dir()) {
+        match store.alone_now(|store| {
+            Ok::<_, Failure>(sandbox::open(&store.rootfs_dir())?.clear_layers()?)
+        })? {
+            Some(cleared) => cleared?,
+            None => output.note("unpacked layers are in use, and were not looked at"),
+        }
+    }
+    Ok(())
 }
 
 fn gc(
