@@ -135,15 +135,21 @@ impl Run<'_> {
             changed: Condvar::new(),
         };
         std::thread::scope(|scope| {
-            for _ in 0..jobs.min(todo.len()) {
-                scope.spawn(|| self.work(&shared));
-            }
+            let workers = (0..jobs.min(todo.len())).map_while(|_| {
+                let worker = std::thread::Builder::new();
+                worker.spawn_scoped(scope, || self.work(&shared)).ok()
+            });
+            let workers = workers.count();
             self.download(&shared, wanted, &waiting);
             timings.download = if waiting.is_empty() {
                 Duration::ZERO
             } else {
                 started.elapsed()
             };
+            // The system gave no thread: this one works, too.
+            if workers == 0 {
+                self.work(&shared);
+            }
         });
         let state = shared
             .state

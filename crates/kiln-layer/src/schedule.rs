@@ -48,7 +48,10 @@ pub(crate) fn run<W: Write + Send>(
     };
     thread::scope(|scope| {
         for _ in 0..helpers {
-            scope.spawn(work);
+            // Without help it takes longer, and gives the same.
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
         }
         work();
     });
