@@ -45,5 +45,27 @@ pub(crate) fn map(path: &Path) -> io::Result<Bytes> {
 
 /// Whether the bytes of a downloaded archive are still the ones that were verified.
 pub(crate) fn is_intact(store: &Store, sha256: &Digest) -> bool {
-    map(&store.download_path(sha256)).is_ok_and(|bytes| Digest::of(&bytes) == *sha256)
+    has_digest(&store.download_path(sha256), sha256)
+}
+
+/// Whether the file is there and has this digest.
+pub(crate) fn has_digest(path: &Path, digest: &Digest) -> bool {
+    map(path).is_ok_and(|bytes| Digest::of(&bytes) == *digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_rotted_or_is_gone_has_another_digest() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blob");
+        let digest = Digest::of(b"content");
+        assert!(!has_digest(&path, &digest));
+        std::fs::write(&path, "content").unwrap();
+        assert!(has_digest(&path, &digest));
+        std::fs::write(&path, "cOntent").unwrap();
+        assert!(!has_digest(&path, &digest));
+    }
 }

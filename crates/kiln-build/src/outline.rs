@@ -11,7 +11,7 @@ use kiln_digest::Digest;
 use kiln_layer::{Entry, EntryKind, EntryPath, Payload, ReadLimits, RecordKind, read_layer};
 use kiln_oci::LayerDescriptor;
 use kiln_plan::{ImagePlan, Kind, Origin, Plan, Step};
-use kiln_store::Store;
+use kiln_store::{Store, StoreError};
 
 use crate::error::BuildError;
 
@@ -116,10 +116,14 @@ fn each_record(
     let read = read_layer(blob, ReadLimits::default(), |record, reader| {
         visit(&record.path, &record.kind, reader)
     });
-    read.map(|_| ()).map_err(|source| BuildError::Layer {
+    let found = read.map_err(|source| BuildError::Layer {
         digest: layer.digest,
         source,
-    })
+    })?;
+    if found.diff_id != layer.diff_id {
+        return Err(StoreError::CorruptBlob(layer.digest).into());
+    }
+    Ok(())
 }
 
 /// Makes sure that no two packages of different layers of `image` ship one path with different
@@ -281,6 +285,23 @@ mod tests {
         assert_eq!(
             path_of(&store, &layer, brief(b"a/link")).unwrap(),
             "/a/link"
+        );
+    }
+
+    #[test]
+    fn a_layer_that_is_not_what_it_was_gives_no_outline() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path().join("store")).unwrap();
+        let mut writer = store.blob_writer().unwrap();
+        let summary =
+            kiln_layer::write_layer(&entries(), kiln_layer::Compression::Gzip, &mut writer)
+                .unwrap();
+        let mut layer = crate::assemble::descriptor(&summary, kiln_plan::Compression::Gzip);
+        writer.commit(&layer.digest, layer.size).unwrap();
+        layer.diff_id = Digest::of(b"what it was");
+        let read = Outline::read(&store, &layer);
+        assert!(
+            matches!(read, Err(BuildError::Store(StoreError::CorruptBlob(digest))) if digest == layer.digest)
         );
     }
 

@@ -52,7 +52,8 @@ impl Run<'_> {
             Some(Origin::Family(path)) => Ok(self.with.family.root.join(path)),
             Some(Origin::Built(key)) => match result(key) {
                 Ok(Found::Blob(path)) => Ok(path),
-                _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+                Ok(Found::Layer(_)) => Err(io::Error::from(io::ErrorKind::NotFound)),
+                Err(error) => Err(io::Error::other(error)),
             },
             _ => Ok(self.with.store.download_path(digest)),
         };
@@ -151,8 +152,15 @@ impl Run<'_> {
                 diff_id: layer.diff_id,
                 path: self.with.store.blob_path(&layer.digest),
             })),
+            // A layer is verified while it is unpacked. Nothing else notices all that may rot in the
+            // zip archives that blobs are.
             ActionResult::Blob { digest, .. } => {
-                Ok(Found::Blob(self.with.store.blob_path(&digest)))
+                let path = self.with.store.blob_path(&digest);
+                if inputs::has_digest(&path, &digest) {
+                    Ok(Found::Blob(path))
+                } else {
+                    Err(ExecuteError::DamagedBlob(digest))
+                }
             }
         }
     }

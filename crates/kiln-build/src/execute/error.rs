@@ -73,6 +73,9 @@ pub enum ExecuteError {
     /// The result of another action is a layer where a blob is needed.
     #[error("action {0} gives no blob")]
     NotABlob(Digest),
+    /// The result of another action has rotted in the store.
+    #[error("blob {0} is damaged")]
+    DamagedBlob(Digest),
     /// Packages cannot be configured.
     #[error(transparent)]
     Configure(#[from] ConfigureError),
@@ -105,6 +108,9 @@ impl ExecuteError {
             Self::ForeignPlatform(platform) => Some(format!(
                 "build on a machine for {platform}, or `--pack-only`, which runs nothing"
             )),
+            Self::DamagedBlob(_) => Some(
+                "`kiln store verify` removes what is damaged; the next build makes it again".into(),
+            ),
             Self::Input { .. }
             | Self::Path(_)
             | Self::Blob(_)
