@@ -43,3 +43,32 @@ impl Sandbox {
         self.ask(&self.ids, Task::Unpack(Vec::new())).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_are_temporary_and_nobody_locks_them() {
+        let rootfs = tempfile::tempdir().unwrap();
+        let make = |path: &str| {
+            let path = rootfs.path().join(path);
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        assert!(!has_leftovers(&rootfs.path().join("not-there")));
+        make("root/boot/0123");
+        make("scratch/root/failed-0123");
+        assert!(!has_leftovers(rootfs.path()));
+
+        let scratch = make("scratch/root/x");
+        assert!(has_leftovers(rootfs.path()));
+        fs::remove_dir(scratch).unwrap();
+
+        let unpacked = make("root/boot/.x");
+        assert!(has_leftovers(rootfs.path()));
+        let lock = File::open(unpacked).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        assert!(!has_leftovers(rootfs.path()));
+    }
+}
