@@ -82,6 +82,18 @@ impl Shared {
     }
 }
 
+/// Stops the other workers when one panics: they would wait for its step for ever.
+struct Alarm<'a>(&'a Shared);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Nobody sees it: the panic goes on once all have stopped.
+            self.0.fail(BuildError::Interrupted);
+        }
+    }
+}
+
 impl Run<'_> {
     /// Runs the steps `todo`, whose results are missing, and gives all results.
     pub(crate) fn steps(
@@ -247,6 +259,7 @@ impl Run<'_> {
 
     /// A worker: runs ready steps until none is left.
     fn work(&self, shared: &Shared) {
+        let _alarm = Alarm(shared);
         while let Some(batch) = self.next(shared) {
             let started = Instant::now();
             let title = match batch.as_slice() {
@@ -337,5 +350,34 @@ impl Run<'_> {
                 .wait_timeout(state, Duration::from_millis(200));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_stops_the_others() {
+        let shared = Shared {
+            state: Mutex::new(State {
+                ready: BinaryHeap::new(),
+                missing: Vec::new(),
+                unfinished: 1,
+                memory: 0,
+                results: Vec::new(),
+                failure: None,
+                packing: None,
+            }),
+            changed: Condvar::new(),
+            dependents: Vec::new(),
+        };
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _alarm = Alarm(&shared);
+            let _state = shared.lock();
+            std::panic::resume_unwind(Box::new("a worker's"));
+        }));
+        assert!(panicked.is_err());
+        assert!(shared.lock().failure.is_some());
     }
 }
