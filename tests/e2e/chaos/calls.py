@@ -17,6 +17,8 @@ ERRORS = {
 # Without memory or threads the loader, the allocator and libraries give up in their own ways: 127 is the
 # loader's, 101 that of a panic.
 ABRUPTLY = dict.fromkeys(["ENOMEM", "EAGAIN"], (-signal.SIGABRT, -signal.SIGSEGV, 127, 101))
+# Threads wake each other by writing to an eventfd, which cannot fail for want of space; libraries rely on it.
+PANIC = (101,)
 
 
 def failing(run):
@@ -28,4 +30,7 @@ def failing(run):
     # An interrupt does not come for ever.
     last = run.random.choice(["", "", f"..{first + run.random.randrange(1, 6)}"] + ["+"] * (error != "EINTR"))
     run.note(f"{error} at {call} {first}{last}")
-    run.end(run.build(prefix=strace(f"{call}:error={error}:when={first}{last}")), may_end=ABRUPTLY.get(error, ()))
+    build = run.build(prefix=strace(f"{call}:error={error}:when={first}{last}"))
+    # What it says is written, too.
+    writes = call.startswith("write")
+    run.end(build, may_end=ABRUPTLY.get(error, PANIC if writes else ()), mute=writes)
