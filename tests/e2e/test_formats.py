@@ -75,7 +75,7 @@ file("zeros", bytes(9_000_001))
 file("block", bytes(512))
 os.remove("/etc/issue.net")
 shutil.rmtree("/usr/share/doc/python3")
-os.rename("/usr/share/doc/openssh-client", "/usr/share/doc/moved")
+shutil.move("/usr/share/doc/openssh-client", "/usr/share/doc/moved")
 os.remove("/etc/ssh/ssh_config")
 os.mkdir("/etc/ssh/ssh_config")
 """
@@ -120,17 +120,21 @@ class Made:
 
 
 @functools.cache
-def made(form):
-    """The small image."""
+def odd(name):
+    """kiln with a family whose image is the small one. In one store a name means one form at a time, so
+    each process has a name of its own."""
     bundle = small.script("/usr/bin/python3", "odd.py")
-    family = small.write_family(odd_family(), {"odd": bundle}, scripts={"odd.py": ODD})
+    place = harness.scratch(name) / "family"
+    family = small.write_family(place, {name: bundle}, scripts={"odd.py": ODD})
     kiln = harness.Kiln(harness.built().store, family)
     kiln.run("lock")
-    return Made(kiln, "odd", form)
+    return kiln
 
 
-def odd_family():
-    return harness.scratch("odd") / "family"
+@functools.cache
+def made(form, name="odd"):
+    """The small image."""
+    return Made(odd(name), name, form)
 
 
 @functools.cache
@@ -149,8 +153,35 @@ def images(forms):
     return found
 
 
-class Forms(unittest.TestCase):
-    """The forms differ in nothing but what is said of them."""
+# What engines put into every container.
+ENGINES_OWN = [f"only {name}: {path}" for name in ["docker", "podman"] for path in [
+    ".dockerenv", "dev", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "proc", "run",
+    "sys",
+]]  # fmt: skip
+
+
+def podman(test):
+    """podman with a storage of its own."""
+    place = harness.scratch("podman")
+    test.addCleanup(subprocess.run, ["rm", "-rf", place], check=True)
+    return ["podman", "--root", place / "root", "--runroot", place / "run"]
+
+
+@functools.cache
+def lazy_reader():
+    """A program that reads lazy layers with the library of containerd's stargz snapshotter."""
+    place = harness.scratch("go")
+    reader = place / "estargz"
+    go = {"GO111MODULE": "off", "GOPATH": str(GO_PACKAGES), "GOCACHE": str(place / "cache")}
+    source = harness.ROOT / "tests/e2e/estargz/main.go"
+    sh("go", "build", "-o", reader, source, env={**os.environ, **go})
+    return reader
+
+
+class Formats(unittest.TestCase):
+    """One class, that is, one process: the images are made once."""
+
+    maxDiff = None
 
     def test_the_image_holds_what_is_hard(self):
         tree = made("gzip").tree
@@ -184,8 +215,6 @@ class Forms(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn("gzip", done.stderr)
 
-
-class Streams(unittest.TestCase):
     def test_layers_pass_their_own_tools_and_have_their_diff_ids(self):
         for what, image in images(FORMS):
             tool = "zstd" if "zstd" in what else "gzip"
@@ -218,8 +247,6 @@ class Streams(unittest.TestCase):
                     self.assertEqual(list(equality.compare(layer, found, ["layer", "tar"], ASPECTS)), [])
                     sh("rm", "-rf", place.parent)
 
-
-class Validators(unittest.TestCase):
     def test_documents_follow_the_schemas_of_the_image_specification(self):
         for what, image in images(FORMS):
             [manifest] = [image.blob(it["digest"]) for it in image.index["manifests"]]
@@ -257,12 +284,6 @@ class Validators(unittest.TestCase):
                     if place.startswith("oci"):
                         self.assertEqual(json.loads((copy / "manifest.json").read_text()), image.manifest)
                     sh("rm", "-rf", copy)
-
-
-class Unpacked(unittest.TestCase):
-    """What tools unpack is what the layers say."""
-
-    maxDiff = None
 
     def same(self, image, found, by, allowed=()):
         found.pop("", None)
@@ -323,38 +344,13 @@ class Unpacked(unittest.TestCase):
                 with self.subTest(what, archive=archive.name):
                     self.loaded(image, docker.command, archive)
 
-# What engines put into every container.
-ENGINES_OWN = [f"only {name}: {path}" for name in ["docker", "podman"] for path in [
-    ".dockerenv", "dev", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "proc", "run",
-    "sys",
-]]  # fmt: skip
-
-
-def podman(test):
-    """podman with a storage of its own."""
-    place = harness.scratch("podman")
-    test.addCleanup(subprocess.run, ["rm", "-rf", place], check=True)
-    return ["podman", "--root", place / "root", "--runroot", place / "run"]
-
-
-class Lazy(unittest.TestCase):
-    """The table of contents, read by the library of containerd's stargz snapshotter."""
-
-    @classmethod
-    def setUpClass(cls):
-        place = harness.scratch("go")
-        cls.reader = place / "estargz"
-        go = {"GO111MODULE": "off", "GOPATH": str(GO_PACKAGES), "GOCACHE": str(place / "cache")}
-        source = harness.ROOT / "tests/e2e/estargz/main.go"
-        sh("go", "build", "-o", cls.reader, source, env={**os.environ, **go})
-
     def test_a_foreign_reader_verifies_every_chunk_and_shows_what_the_layers_say(self):
         for what, image in images(["estargz"]):
             arguments = []
             for layer, blob in zip(image.manifest["layers"], image.blobs, strict=True):
                 arguments += [blob, layer["annotations"]["containerd.io/snapshot/stargz/toc.digest"]]
             found = {str(blob): {} for blob in image.blobs}
-            for line in sh(self.reader, *arguments).stdout.splitlines():
+            for line in sh(lazy_reader(), *arguments).stdout.splitlines():
                 entry = json.loads(line)
                 found[entry["layer"]][entry["name"]] = entry
             for blob in image.blobs:
@@ -396,16 +392,12 @@ class Lazy(unittest.TestCase):
         layer, blob = image.manifest["layers"][0], image.blobs[0]
         toc = layer["annotations"]["containerd.io/snapshot/stargz/toc.digest"]
         other = toc[:-1] + ("0" if toc[-1] != "0" else "1")
-        done = subprocess.run([self.reader, blob, other], capture_output=True)
+        done = subprocess.run([lazy_reader(), blob, other], capture_output=True)
         self.assertNotEqual(done.returncode, 0)
 
     def test_a_kiln_container_does_not_show_what_is_for_lazy_readers(self):
-        family = odd_family()
-        small.write_family(family, {"plain": ""})
-        kiln = harness.Kiln(harness.built().store, family)
-        kiln.run("lock")
-        kiln.build("plain", "--lazy", "estargz")
-        listing = kiln.run("run", "plain", "--", "/bin/ls", "-A", "/").stdout.split()
+        odd("odd").build("odd", *FORMS["estargz"])
+        listing = odd("odd").run("run", "odd", "--", "/bin/ls", "-A", "/").stdout.split()
         self.assertIn("etc", listing)
         self.assertFalse(LAZY & set(listing))
 
