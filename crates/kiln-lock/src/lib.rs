@@ -35,6 +35,7 @@ mod invariants;
 mod lookup;
 mod model;
 mod request;
+mod schema;
 mod stale;
 mod text;
 
@@ -44,5 +45,6 @@ pub use fingerprint::{fingerprint, fingerprint_config};
 pub use lookup::Closure;
 pub use model::*;
 pub use request::requests;
+pub use schema::schema;
 pub use stale::{Difference, Stale, check};
 pub use text::{LockError, MAX_LOCK};

@@ -40,6 +40,12 @@ pub enum LockError {
         /// Its version.
         found: i64,
     },
+    /// A format that there never was.
+    #[error("the lock has version {found}; the first is 1")]
+    NoVersion {
+        /// What it says.
+        found: i64,
+    },
     /// Text that is well-formed and yet no lock.
     #[error("the lock contradicts itself: {0}")]
     Invariant(String),
@@ -77,8 +83,12 @@ impl Lock {
             let integer = value.get_ref().as_integer()?;
             i64::from_str_radix(integer.as_str(), integer.radix()).ok()
         });
-        if let Some(found) = version.filter(|found| *found > i64::from(LOCK_VERSION)) {
-            return Err(LockError::Newer { found });
+        match version.filter(|found| *found != i64::from(LOCK_VERSION)) {
+            Some(found) if found > i64::from(LOCK_VERSION) => {
+                return Err(LockError::Newer { found });
+            }
+            Some(found) => return Err(LockError::NoVersion { found }),
+            None => {}
         }
         let deserializer: Deserializer<'_> = table.into();
         let lock =

@@ -204,6 +204,12 @@ fn a_newer_version_is_said_to_be_newer_whatever_else_is_in_it() {
 }
 
 #[test]
+fn a_version_that_there_never_was_is_refused() {
+    let text = small().render().replace("version = 1\n", "version = 0\n");
+    assert_eq!(Lock::parse(&text), Err(LockError::NoVersion { found: 0 }));
+}
+
+#[test]
 fn an_unknown_key_is_an_error_with_its_line() {
     let text = small()
         .render()

@@ -84,7 +84,7 @@ pub(crate) fn read(mut root: Table<'_>, names: &Names<'_>) -> Settings {
     for table in root.tables("image") {
         settings.images.extend(image(table, names));
     }
-    if !root.has("image") {
+    if root.lacks("image") {
         root.error(
             "the family has no `[[image]]`",
             Some("one for each image: `base`, `bundle` and `ide`".to_owned()),

@@ -115,5 +115,5 @@ pub use model::*;
 pub use name::{ImageName, MAX_NAME, NameError, NamePattern, PatternError, is_name_part};
 pub use parse::parse;
 pub use pep508_rs;
-pub use schema::schemas;
+pub use schema::{Schema, schemas};
 pub use select::{Candidate, SelectError, select};

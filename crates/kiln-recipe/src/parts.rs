@@ -50,7 +50,7 @@ pub(crate) fn base(
         .into_iter()
         .filter_map(|table| archive(table, &suite, context))
         .collect();
-    if archives.is_empty() && !table.has("archive") {
+    if table.lacks("archive") {
         table.error(
             "missing `[[archive]]`: a base takes its packages from at least one",
             Some(

@@ -99,6 +99,16 @@ impl<'a> Table<'a> {
         self.entries.contains_key(key)
     }
 
+    /// Whether a key is missing, or is a list without items.
+    pub(crate) fn lacks(&self, key: &str) -> bool {
+        let item = self.entries.get(key);
+        item.is_none_or(|item| {
+            item.get_ref()
+                .as_array()
+                .is_some_and(|list| list.is_empty())
+        })
+    }
+
     fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
         self.asked.push(key);
         self.entries.get(key)

@@ -1,21 +1,43 @@
 //! JSON Schemas of the family's files, for editors. They are written by hand, as the readers are;
 //! a test compares the keys of both.
 
-/// The JSON Schemas (draft 2020-12) of the family's files: the files that it is for, as a glob,
-/// and its text.
-pub fn schemas() -> [(&'static str, &'static str); 5] {
+/// The JSON Schema (draft 2020-12) of one kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schema {
+    /// The kind of file: `bundle`.
+    pub kind: &'static str,
+    /// The files that it is for, as a glob: `bundles/*/bundle.toml`.
+    pub files: &'static str,
+    /// The schema itself.
+    pub text: &'static str,
+}
+
+/// The schemas of the family's files.
+pub fn schemas() -> [Schema; 5] {
+    let schema = |kind, files, text| Schema { kind, files, text };
     [
-        ("kiln.toml", include_str!("../schemas/kiln.schema.json")),
-        ("bases/*.toml", include_str!("../schemas/base.schema.json")),
-        (
+        schema(
+            "kiln",
+            "kiln.toml",
+            include_str!("../schemas/kiln.schema.json"),
+        ),
+        schema(
+            "base",
+            "bases/*.toml",
+            include_str!("../schemas/base.schema.json"),
+        ),
+        schema(
+            "accelerator",
             "accelerators/*.toml",
             include_str!("../schemas/accelerator.schema.json"),
         ),
-        (
+        schema(
+            "bundle",
             "bundles/*/bundle.toml",
             include_str!("../schemas/bundle.schema.json"),
         ),
-        (
+        schema(
+            "ide",
             "ides/*/ide.toml",
             include_str!("../schemas/ide.schema.json"),
         ),
@@ -86,9 +108,9 @@ mod tests {
     /// The keys that the schemas know, by file and table.
     fn keys_of_the_schemas() -> BTreeMap<(String, String), BTreeSet<String>> {
         let mut keys = BTreeMap::new();
-        for (file, text) in schemas() {
+        for Schema { files, text, .. } in schemas() {
             let schema: Value = serde_json::from_str(text).unwrap();
-            let file = file.replace('*', "a");
+            let file = files.replace('*', "a");
             let names = |object: &Value| -> Option<BTreeSet<String>> {
                 Some(object["properties"].as_object()?.keys().cloned().collect())
             };
