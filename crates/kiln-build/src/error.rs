@@ -97,7 +97,9 @@ impl BuildError {
                  chance; build it elsewhere and depend on the wheel"
                     .into(),
             ),
-            Self::FamilyFile { .. } => Some("run `kiln lock`".into()),
+            Self::FamilyFile { .. } => {
+                Some("the file was changed since: `kiln lock` takes it as it is now".into())
+            }
             Self::Store(error) => error.hint(),
             Self::Conflict { path, upper, .. } => Some(format!(
                 "drop one of the two; or, if the upper one is to win, say so in `[winners]` with \
@@ -107,7 +109,7 @@ impl BuildError {
                 "`kiln store verify` drops what is damaged, and the next build makes it again"
                     .into(),
             ),
-            Self::Image(_) => None,
+            Self::Image(error) => error.hint(),
             Self::Interrupted => {
                 Some("run it again: finished layers and downloads are kept".into())
             }

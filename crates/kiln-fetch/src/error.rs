@@ -8,7 +8,6 @@ use crate::{source::SourceError, url::Url};
 
 /// What was asked for, and of whom: the words of an error message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Subject {
     /// The source's name.
     pub from: String,
@@ -236,12 +235,21 @@ impl FetchError {
                 "free some space on the disk of {}; the next run goes on from there",
                 path.parent().unwrap_or(path).display()
             )),
-            Self::TooLarge { .. }
-            | Self::Malformed { .. }
-            | Self::BadPath { .. }
-            | Self::Disk { .. }
-            | Self::Setup(_)
-            | Self::Cancelled => None,
+            Self::TooLarge { .. } | Self::Malformed { .. } => Some(
+                "perhaps a proxy or a login page answered instead of the source: look at the \
+                 address, or use another mirror"
+                    .to_owned(),
+            ),
+            Self::BadPath { .. } => Some(
+                "no source has such files: what names it is damaged or forged, so take the last \
+                 good lock, or another mirror"
+                    .to_owned(),
+            ),
+            Self::Setup(_) => Some(
+                "install `ca-certificates`, or name a file of certificates in `SSL_CERT_FILE`"
+                    .to_owned(),
+            ),
+            Self::Disk { .. } | Self::Cancelled => None,
         }
     }
 

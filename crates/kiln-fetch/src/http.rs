@@ -193,6 +193,8 @@ impl Http {
         subject: &Subject,
         headers: HeaderMap,
     ) -> Result<Response, Failure> {
+        // An address is shown without its login and its query.
+        tracing::debug!(source = subject.from, address = %subject.url, "asking");
         let mut request = client.get(subject.url.wire().clone()).headers(headers);
         let found = netrc::find(&self.logins, &subject.url);
         if let Some(login) = subject.url.login().or(found.as_ref()) {

@@ -63,6 +63,10 @@ impl ArchiveError {
             Self::Write { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
                 Some("a blob in the store is damaged; `kiln store verify` finds and removes such blobs, the next build makes them again".to_owned())
             }
+            Self::OpenLayer { .. } => Some(
+                "`kiln store verify` says what the store lacks; the next build makes it again"
+                    .to_owned(),
+            ),
             Self::NotALayout(_) => Some("choose a new directory".to_owned()),
             _ => None,
         }

@@ -127,6 +127,24 @@ pub enum ImageError {
     },
 }
 
+impl ImageError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Env(_) => "name it `NAME=value`, under `[env]` in the family",
+            Self::DuplicatePlatform(_) => "name each platform once",
+            Self::Document(_)
+            | Self::OtherConfig { .. }
+            | Self::LayerCount { .. }
+            | Self::Layer { .. } => {
+                "the image is damaged, or not one that kiln made: `kiln store verify` finds what \
+                 is damaged, and the next build makes it again"
+            }
+        };
+        Some(text.to_owned())
+    }
+}
+
 /// Makes the config and the manifest of an image. Equal specs give equal bytes.
 pub fn image(spec: &ImageSpec) -> Result<Image, ImageError> {
     let config_bytes = to_bytes(&config(spec)?);

@@ -182,6 +182,25 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    /// What a newcomer can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Dangling(_) | Self::NoComponent { .. } => {
+                "the lock is not one of this family as it is now: run `kiln lock`"
+            }
+            Self::UndefinedVariable { .. } => {
+                "set it under `[env]` in a component below, or write out its value"
+            }
+            Self::TooManyLayers { .. } => {
+                "each `[[run]]` and each component with files is a layer: put several commands \
+                 into one, or several bundles into one"
+            }
+        };
+        Some(text.to_owned())
+    }
+}
+
 /// Plans `images` of a lock. Family and lock must agree (`kiln_lock::check`). What the family
 /// switches off stays off whatever `options` say.
 pub fn plan(

@@ -37,7 +37,7 @@ pub enum ReadError {
     #[error("no `kiln.toml` in `{}`", .0.display())]
     NoFamily(PathBuf),
     /// The operating system refused.
-    #[error("read `{}`", path.display())]
+    #[error("cannot read `{}`", path.display())]
     Io {
         /// What was read.
         path: PathBuf,
@@ -71,7 +71,12 @@ impl ReadError {
             Self::Symlink(_) => {
                 Some("put a copy of the file or directory into the family".to_owned())
             }
-            _ => None,
+            Self::NotUtf8(_) => Some("give it a name in UTF-8".to_owned()),
+            Self::TooMuch { .. } => Some(
+                "large files are artifacts of a source: `[[run.artifact]]` in docs/family-files.md"
+                    .to_owned(),
+            ),
+            Self::Io { .. } => None,
         }
     }
 }

@@ -72,7 +72,11 @@ impl SelectError {
                 "say more of the name, or `*` for several:{}",
                 list(candidates)
             )),
-            Self::Glob { .. } => None,
+            Self::Glob { .. } => Some(
+                "`*` means any text, `?` any character, `[ab]` one of some: as in \
+                 `jupyter-*-py311`"
+                    .to_owned(),
+            ),
         }
     }
 }

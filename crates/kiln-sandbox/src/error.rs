@@ -174,7 +174,27 @@ impl SandboxError {
             Self::LeftProcesses { .. } => {
                 Some("a command of an action must not start services".to_owned())
             }
-            _ => None,
+            Self::CommandNotStarted { .. } => Some(
+                "the program must be in the image, be executable, and be named by its whole path"
+                    .to_owned(),
+            ),
+            Self::Limit { .. } => Some(
+                "a command that needs this much most likely does not end; `kiln build -v` shows \
+                 what it prints"
+                    .to_owned(),
+            ),
+            Self::Setup { .. } => Some(
+                "`KILN_SANDBOX` chooses other ways, such as `tree=copy` or `ids=single`: see \
+                 docs/troubleshooting.md; `--pack-only` needs no sandbox"
+                    .to_owned(),
+            ),
+            Self::WorkerDied(_) => Some(
+                "if memory ran out, `dmesg` says so; what is finished is kept, so run it again"
+                    .to_owned(),
+            ),
+            Self::CommandFailed { .. } | Self::Step { .. } | Self::Cancelled | Self::Io { .. } => {
+                None
+            }
         }
     }
 

@@ -118,10 +118,13 @@ impl StoreError {
                 "`kiln store verify` removes what is damaged; the next build makes it again"
             }
             Self::Io { source, .. } => return io_hint(source).map(str::to_owned),
-            Self::WrongSize { .. }
-            | Self::Image { .. }
-            | Self::SeveralPlatforms(_)
-            | Self::Name(_) => return None,
+            Self::Image { name, .. } => {
+                return Some(format!(
+                    "`kiln store rm {name}` takes its name away; then build it again"
+                ));
+            }
+            Self::SeveralPlatforms(_) => "choose one with `--platform`",
+            Self::WrongSize { .. } | Self::Name(_) => return None,
         };
         Some(text.to_owned())
     }

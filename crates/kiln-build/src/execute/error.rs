@@ -18,7 +18,7 @@ pub enum ExecuteError {
     #[error("the action has format {0}; this kiln knows format {ACTION_FORMAT}")]
     Format(u32),
     /// An input cannot be read.
-    #[error("reading {what} ({digest})")]
+    #[error("cannot read {what} ({digest})")]
     Input {
         /// Its file name.
         what: String,
@@ -29,7 +29,7 @@ pub enum ExecuteError {
         source: io::Error,
     },
     /// A wheel is not one.
-    #[error("unpacking {file}")]
+    #[error("cannot unpack {file}")]
     Wheel {
         /// Its file name.
         file: String,
@@ -38,7 +38,7 @@ pub enum ExecuteError {
         source: WheelError,
     },
     /// A Debian package is not one.
-    #[error("unpacking {file}")]
+    #[error("cannot unpack {file}")]
     Deb {
         /// Its file name.
         file: String,
@@ -56,7 +56,7 @@ pub enum ExecuteError {
     #[error(transparent)]
     Layer(#[from] LayerError),
     /// The blob cannot be written.
-    #[error("writing the result")]
+    #[error("the result cannot be written")]
     Blob(#[source] io::Error),
     /// The result of another action is not at hand.
     #[error("the result of action {0} is not there")]
@@ -83,7 +83,7 @@ pub enum ExecuteError {
     #[error(transparent)]
     Bytecode(#[from] BytecodeError),
     /// A wheel cannot be built.
-    #[error("building a wheel of {sdist}")]
+    #[error("no wheel can be built of {sdist}")]
     BuildWheel {
         /// The source distribution.
         sdist: String,
@@ -98,8 +98,8 @@ impl ExecuteError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Merge(error) => error.hint(),
-            Self::Wheel { source, .. } => source.hint(),
-            Self::Deb { source, .. } => source.hint(),
+            Self::Wheel { source, .. } => source.hint().or_else(other_version),
+            Self::Deb { source, .. } => source.hint().or_else(other_version),
             Self::Layer(error) => error.hint(),
             Self::Format(_) => Some("use the kiln that planned it, or plan again".into()),
             Self::Sandbox(error) => error.hint(),
@@ -111,13 +111,19 @@ impl ExecuteError {
             Self::DamagedBlob(_) => Some(
                 "`kiln store verify` removes what is damaged; the next build makes it again".into(),
             ),
-            Self::Input { .. }
-            | Self::Path(_)
-            | Self::Blob(_)
-            | Self::NoResult(_)
-            | Self::BuildWheel { .. }
-            | Self::NotALayer(_)
-            | Self::NotABlob(_) => None,
+            Self::Input { .. } => Some(
+                "`kiln store verify` removes what is damaged; the next build fetches or makes it \
+                 again"
+                    .into(),
+            ),
+            Self::NoResult(_) | Self::NotALayer(_) | Self::NotABlob(_) => Some(
+                "`--inputs` needs the results of other actions too: docs/commands.md says how"
+                    .into(),
+            ),
+            Self::BuildWheel { .. } => {
+                Some("`kiln build -v` shows what its build back end says".into())
+            }
+            Self::Path(_) | Self::Blob(_) => None,
         }
     }
 
@@ -129,4 +135,13 @@ impl ExecuteError {
             Self::Input { .. } | Self::Wheel { .. } | Self::Deb { .. } | Self::Layer(_)
         )
     }
+}
+
+/// What to do about a package that its publisher made wrongly.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it stands in for a hint that may be missing"
+)]
+fn other_version() -> Option<String> {
+    Some("require another version of the package, and tell who publishes it".into())
 }
