@@ -104,6 +104,13 @@ pub(crate) enum Reply {
     Started,
     /// The program of a `Start` ended.
     Ended(ExitStatus),
+    /// This many of the layers that were not unpacked yet are so now.
+    Unpacking {
+        /// How many.
+        done: usize,
+        /// Of how many.
+        all: usize,
+    },
     /// Everything is unpacked.
     Unpacked,
     /// Everything was removed.

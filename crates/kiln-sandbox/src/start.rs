@@ -32,7 +32,15 @@ impl Sandbox {
     /// If standard input is a terminal the program is in its foreground: keys that send signals
     /// concern the program alone. When `cancelled` is set it gets `SIGTERM`, and `SIGKILL` if it
     /// has not ended 10 s later. While layers are still unpacked everything is ended at once.
-    pub fn start(&self, program: &Interactive, cancelled: &AtomicBool) -> Result<u8, SandboxError> {
+    ///
+    /// Where layers must be unpacked first, `unpacking` is told how many of how many are, from
+    /// none to all. Nothing is told where all are there already.
+    pub fn start(
+        &self,
+        program: &Interactive,
+        cancelled: &AtomicBool,
+        unpacking: &mut dyn FnMut(usize, usize),
+    ) -> Result<u8, SandboxError> {
         let Some(state) = &program.state else {
             let scratch = Scratch::new(&self.scratch()?)?;
             let place = self.place(&scratch, false);
@@ -40,8 +48,11 @@ impl Sandbox {
                 .ids
                 .for_program(program.command.uid, program.command.gid);
             let result = self
-                .unpack(&ids, &program.layers, cancelled)
-                .and_then(|()| self.attend(&ids, program.clone(), place, Vec::new(), cancelled));
+                .unpack(&ids, &program.layers, cancelled, unpacking)
+                .and_then(|()| {
+                    let program = program.clone();
+                    self.attend(&ids, program, place, Vec::new(), cancelled, unpacking)
+                });
             // By the mapping that made it: others may not touch what is in it.
             let removed = self.remove_as(&ids, &scratch.path);
             let status = result?;
@@ -56,7 +67,7 @@ impl Sandbox {
             layers: kept.layers,
             ..program.clone()
         };
-        self.attend(&self.ids, program, place, kept.binds, cancelled)
+        self.attend(&self.ids, program, place, kept.binds, cancelled, unpacking)
     }
 
     /// Unpacks layers as a job would. Where the caller is another user than 0 inside, and the only
@@ -66,6 +77,7 @@ impl Sandbox {
         ids: &IdMap,
         layers: &[LayerBlob],
         cancelled: &AtomicBool,
+        unpacking: &mut dyn FnMut(usize, usize),
     ) -> Result<(), SandboxError> {
         if ids.owners() == Owners::Mapped {
             return Ok(());
@@ -78,6 +90,7 @@ impl Sandbox {
                 return Err(SandboxError::Cancelled);
             }
             match worker.wait(None::<&std::fs::File>)? {
+                Event::Reply(Some(Reply::Unpacking { done, all })) => unpacking(done, all),
                 Event::Reply(Some(Reply::Unpacked)) => return Ok(()),
                 Event::Reply(Some(Reply::Failed(failure))) => return Err(failure.into()),
                 Event::Reply(_) => return Err(worker.died()),
@@ -94,6 +107,7 @@ impl Sandbox {
         place: Place,
         mut binds: Vec<Bind>,
         cancelled: &AtomicBool,
+        unpacking: &mut dyn FnMut(usize, usize),
     ) -> Result<u8, SandboxError> {
         if program.network == NetworkMode::Host {
             binds.extend(network_files());
@@ -129,6 +143,7 @@ impl Sandbox {
                 _ => {}
             }
             match worker.wait(None::<&std::fs::File>)? {
+                Event::Reply(Some(Reply::Unpacking { done, all })) => unpacking(done, all),
                 Event::Reply(Some(Reply::Started)) => started = true,
                 Event::Reply(Some(Reply::Ended(status))) => return Ok(status.code()),
                 Event::Reply(Some(Reply::Failed(failure))) => return Err(failure.into()),

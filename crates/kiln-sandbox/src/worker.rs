@@ -84,7 +84,7 @@ fn perform(request: &Request, control: &UnixStream) -> Result<Reply, Failure> {
             terminal,
         } => {
             namespaces::enter_others(program.network, &program.hostname)?;
-            let layers = unpack(&rootfs(request)?, &program.layers)?;
+            let layers = unpack_telling(&rootfs(request)?, &program.layers, control)?;
             let ground = Ground::prepare(place, &layers, request.owners)?;
             protocol::send(control, &Reply::Started).map_err(Failure::setup("tell kiln"))?;
             let end = Ground::init(&Setup {
@@ -111,7 +111,7 @@ fn perform(request: &Request, control: &UnixStream) -> Result<Reply, Failure> {
             }
         }
         Task::Unpack(layers) => {
-            unpack(&rootfs(request)?, layers)?;
+            unpack_telling(&rootfs(request)?, layers, control)?;
             Ok(Reply::Unpacked)
         }
         Task::Remove(paths) => {
@@ -217,6 +217,27 @@ fn unpack(rootfs: &Rootfs, layers: &[LayerBlob]) -> Result<Vec<LayerTree>, Failu
         .iter()
         .map(|layer| Ok(rootfs.layer(layer)?))
         .collect()
+}
+
+/// Unpacks layers for people, who wait for it: kiln is told how far it is, if there is anything to
+/// do.
+fn unpack_telling(
+    rootfs: &Rootfs,
+    layers: &[LayerBlob],
+    control: &UnixStream,
+) -> Result<Vec<LayerTree>, Failure> {
+    let missing: Vec<_> = layers.iter().filter(|layer| !rootfs.has(layer)).collect();
+    let all = missing.len();
+    for (done, layer) in missing.into_iter().enumerate() {
+        let reply = Reply::Unpacking { done, all };
+        protocol::send(control, &reply).map_err(Failure::setup("tell kiln"))?;
+        rootfs.layer(layer)?;
+    }
+    if all > 0 {
+        let reply = Reply::Unpacking { done: all, all };
+        protocol::send(control, &reply).map_err(Failure::setup("tell kiln"))?;
+    }
+    unpack(rootfs, layers)
 }
 
 /// The tree of a task, mounted.

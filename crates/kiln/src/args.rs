@@ -2,8 +2,10 @@
 
 mod action;
 mod build;
+mod family;
 mod image;
 mod lock;
+mod manual;
 mod program;
 mod store;
 
@@ -13,8 +15,10 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use action::ActionCommand;
 pub(crate) use build::{Build, Compression, Graph, LayerOptions, Lazy, Plan, VerifyBuild};
+pub(crate) use family::{Init, Schema, Suite};
 pub(crate) use image::{Engine, Export, ExportFormat, Inspect, Load, PlatformOption, Raw};
 pub(crate) use lock::Lock;
+pub(crate) use manual::{Completions, Man, ShellName};
 pub(crate) use program::{Debug, ProgramOptions, Run, Shell, UserOption, Variable};
 pub(crate) use store::Store;
 
@@ -30,7 +34,7 @@ pub(crate) struct Args {
 }
 
 /// Options that every command takes.
-#[derive(Debug, Clone, ClapArgs)]
+#[derive(Debug, Clone, Default, ClapArgs)]
 pub(crate) struct Global {
     /// The family's directory [default: the nearest one with a `kiln.toml` above, else `family`]
     #[arg(long, global = true, value_name = "DIR", env = "KILN_FAMILY")]
@@ -53,9 +57,10 @@ pub(crate) struct Global {
 }
 
 /// How results and progress are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people.
+    #[default]
     Text,
     /// JSON lines on standard output: events and results.
     Json,
@@ -63,6 +68,8 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Begin a family: a few files that lock and build as they are
+    Init(Init),
     /// Choose and pin every byte that the family's images are made from
     Lock(Lock),
     /// Show what a build would do, without doing it
@@ -91,6 +98,12 @@ pub(crate) enum Command {
     /// Carry out single actions
     #[command(subcommand)]
     Action(ActionCommand),
+    /// Print the JSON Schema of a kind of file, for editors
+    Schema(Schema),
+    /// Print what makes a shell complete commands, options and names of images
+    Completions(Completions),
+    /// Print the manual page, or write the pages of all commands
+    Man(Man),
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! What went wrong, for people and for scripts. The one place that gives exit codes to errors.
 
+#[cfg(test)]
+mod list;
+
 use std::{error::Error, io::ErrorKind, path::Path};
 
 use kiln_build::{BuildError, ExecuteError};
@@ -129,7 +132,7 @@ impl From<Stale> for Failure {
 
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
-        Self::of(exit::RECIPE, &error, None)
+        Self::of(exit::RECIPE, &error, error.hint())
     }
 }
 
@@ -144,6 +147,8 @@ fn fetch_code(error: &FetchError) -> u8 {
         exit::INTEGRITY
     } else if matches!(error, FetchError::Disk { .. }) {
         exit::STORAGE
+    } else if matches!(error, FetchError::Cancelled) {
+        exit::INTERRUPTED
     } else {
         exit::NETWORK
     }
@@ -157,7 +162,7 @@ impl From<StoreError> for Failure {
 
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
-        Self::of(exit::INTEGRITY, &error, None)
+        Self::of(exit::INTEGRITY, &error, error.hint())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod completion;
 mod error;
 mod exit;
 mod interrupt;
@@ -9,6 +10,7 @@ mod output;
 mod progress;
 mod project;
 mod sandbox;
+mod trace;
 mod wheels;
 mod whole_file;
 
@@ -25,6 +27,9 @@ fn main() -> ExitCode {
     {
         return ExitCode::from(u8::try_from(kiln_sandbox::worker_main()).unwrap_or(exit::INTERNAL));
     }
+    if completion::answer() {
+        return ExitCode::from(exit::SUCCESS);
+    }
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -39,6 +44,7 @@ fn main() -> ExitCode {
         }
     };
     let output = output::Output::new(&args.global);
+    trace::subscribe(&output);
     match commands::run(&args, &output) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

@@ -77,7 +77,7 @@ impl Output {
         let _ = err.write_all(self.failure_text(failure).as_bytes());
     }
 
-    fn failure_text(&self, failure: &Failure) -> String {
+    pub(crate) fn failure_text(&self, failure: &Failure) -> String {
         let details = failure.details.iter().map(|detail| detail.trim_end());
         let mut lines: Vec<_> = details.map(str::to_owned).collect();
         lines.push(format!(

@@ -1,5 +1,7 @@
 //! Reporters: they turn the events of a build into what people, logs and programs read.
 
+mod unpacking;
+
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -10,6 +12,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kiln_build::Event;
 use kiln_plan::Plan;
 use serde_json::json;
+
+pub(crate) use unpacking::Unpacking;
 
 use crate::output::{Output, bytes, count, shortened};
 

@@ -115,11 +115,15 @@ pub(crate) fn fetcher(
 
 /// Opens the store that the options name, or the user's own.
 pub(crate) fn store(global: &Global) -> Result<Store, Failure> {
-    let root = match &global.store {
-        Some(root) => root.clone(),
-        None => kiln_store::default_root(|name| std::env::var_os(name))?,
-    };
-    Ok(Store::open(&root)?)
+    Ok(Store::open(store_root(global)?)?)
+}
+
+/// Where that store is, or would be.
+pub(crate) fn store_root(global: &Global) -> Result<PathBuf, Failure> {
+    match &global.store {
+        Some(root) => Ok(root.clone()),
+        None => Ok(kiln_store::default_root(|name| std::env::var_os(name))?),
+    }
 }
 
 fn find(given: Option<&Path>) -> Result<PathBuf, Failure> {
@@ -140,6 +144,8 @@ fn find(given: Option<&Path>) -> Result<PathBuf, Failure> {
     let below = || Some(here.join("family")).filter(|dir| is_family(dir));
     above.or_else(below).ok_or_else(|| {
         let message = format!("there is no `kiln.toml` in `{}` or above", here.display());
-        Failure::new(exit::USAGE, message).hint("name the family's directory with `--family DIR`")
+        Failure::new(exit::USAGE, message).hint(
+            "name the family's directory with `--family DIR`, or begin one with `kiln init DIR`",
+        )
     })
 }

@@ -68,6 +68,11 @@ impl Rootfs {
         Ok(rootfs)
     }
 
+    /// Whether the layer is unpacked.
+    pub(crate) fn has(&self, layer: &LayerBlob) -> bool {
+        self.directory.join(layer.diff_id.hex()).join(TREE).is_dir()
+    }
+
     /// The layer, unpacked now if it is not yet.
     pub(crate) fn layer(&self, layer: &LayerBlob) -> Result<LayerTree, TreeError> {
         let directory = self.directory.join(layer.diff_id.hex());

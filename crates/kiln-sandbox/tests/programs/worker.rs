@@ -29,7 +29,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let cancelled = AtomicBool::new(false);
     if task == "start" {
         let program = serde_json::from_slice(&request)?;
-        return Ok(sandbox.start(&program, &cancelled)?.into());
+        return Ok(sandbox.start(&program, &cancelled, &mut |_, _| ())?.into());
     }
     let job = serde_json::from_slice(&request)?;
     let mut print = |bytes: &[u8]| eprint!("{}", String::from_utf8_lossy(bytes));

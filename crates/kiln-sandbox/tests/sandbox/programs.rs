@@ -166,7 +166,7 @@ fn a_program_that_is_asked_to_stop_ends_as_it_likes() {
     };
     let cancelled = AtomicBool::new(false);
     let status = std::thread::scope(|scope| {
-        let running = scope.spawn(|| sandbox.start(&program, &cancelled));
+        let running = scope.spawn(|| sandbox.start(&program, &cancelled, &mut |_, _| ()));
         while !volume.path().join("ready").exists() && !running.is_finished() {
             std::thread::yield_now();
         }
@@ -175,8 +175,29 @@ fn a_program_that_is_asked_to_stop_ends_as_it_likes() {
     });
     assert_eq!(status.unwrap(), 9);
     // Before it runs there is nobody to ask.
-    let early = sandbox.start(&program, &AtomicBool::new(true));
+    let early = sandbox.start(&program, &AtomicBool::new(true), &mut |_, _| ());
     assert!(matches!(early, Err(SandboxError::Cancelled)), "{early:?}");
+}
+
+#[test]
+fn who_waits_for_layers_is_told_how_far_they_are() {
+    let store = Store::new();
+    let sandbox = store.sandbox(Choice::default()).unwrap();
+    let program = program(&store, "exit 0");
+    let all = program.layers.len();
+    let told = || {
+        let mut told = Vec::new();
+        let mut unpacking = |done, all| told.push((done, all));
+        sandbox
+            .start(&program, &AtomicBool::new(false), &mut unpacking)
+            .unwrap();
+        told
+    };
+    assert_eq!(
+        told(),
+        (0..=all).map(|done| (done, all)).collect::<Vec<_>>()
+    );
+    assert_eq!(told(), [], "all are there");
 }
 
 #[test]
@@ -201,7 +222,8 @@ fn people_go_on_where_a_job_failed() {
                 state: Some(state.clone()),
                 ..program(&store, script)
             };
-            sandbox.start(&program, &AtomicBool::new(false)).unwrap()
+            let cancelled = AtomicBool::new(false);
+            sandbox.start(&program, &cancelled, &mut |_, _| ()).unwrap()
         };
         assert_eq!(again("test -e /made && echo > /more"), 0);
         assert_eq!(again("test -e /more"), 0);

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
+use clap_complete::ArgValueCandidates;
+
+use crate::completion;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Selection {
     /// Images: a full name, any unambiguous part of one, or a glob
-    #[arg(value_name = "IMAGE", required_unless_present = "all")]
+    #[arg(value_name = "IMAGE", required_unless_present = "all", add = ArgValueCandidates::new(completion::locked_images))]
     pub(crate) images: Vec<String>,
     /// All images of the family
     #[arg(long, conflicts_with = "images")]

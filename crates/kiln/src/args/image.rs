@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
+use clap_complete::ArgValueCandidates;
+
+use crate::completion;
 
 /// Which image of a name that has several.
 #[derive(Debug, Clone, Copy, ClapArgs)]
@@ -15,7 +18,7 @@ pub(crate) struct PlatformOption {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Inspect {
     /// The image: a full name or any unambiguous part of one
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(completion::stored_images))]
     pub(crate) image: String,
     #[command(flatten)]
     pub(crate) platform: PlatformOption,
@@ -36,7 +39,7 @@ pub(crate) enum Raw {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Export {
     /// The image: a full name or any unambiguous part of one
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(completion::stored_images))]
     pub(crate) image: String,
     #[command(flatten)]
     pub(crate) platform: PlatformOption,
@@ -65,7 +68,7 @@ pub(crate) struct Load {
     #[arg(value_enum)]
     pub(crate) engine: Engine,
     /// Images: a full name, any unambiguous part of one, or a glob
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "IMAGE", required = true, add = ArgValueCandidates::new(completion::stored_images))]
     pub(crate) images: Vec<String>,
     #[command(flatten)]
     pub(crate) platform: PlatformOption,

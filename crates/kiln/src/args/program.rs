@@ -3,14 +3,16 @@
 use std::{path::PathBuf, str::FromStr};
 
 use clap::Args as ClapArgs;
+use clap_complete::ArgValueCandidates;
 use kiln_sandbox::Volume;
 
 use super::PlatformOption;
+use crate::completion;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Run {
     /// The image: a full name or any unambiguous part of one
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(completion::stored_images))]
     pub(crate) image: String,
     #[command(flatten)]
     pub(crate) program: ProgramOptions,
@@ -26,7 +28,7 @@ pub(crate) struct Run {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Shell {
     /// The image: a full name or any unambiguous part of one
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(completion::stored_images))]
     pub(crate) image: String,
     #[command(flatten)]
     pub(crate) program: ProgramOptions,

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Debug, global: &Global, output: &Output) -> Result<u8, 
         hostname: "kiln".to_owned(),
         read_only: false,
     };
-    let status = program::start(&sandbox, &program, &interrupt::of_program())?;
+    let status = program::start(&sandbox, &program, &interrupt::of_program(), output)?;
     output.note(format!(
         "it stays as you left it; `kiln debug --discard {}` removes it",
         key.short()

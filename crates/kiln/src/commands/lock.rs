@@ -127,6 +127,7 @@ fn update(
 /// What a person is told of an event.
 fn say(event: &Event) -> Option<String> {
     match event {
+        Event::OsSet { packages: 0, .. } | Event::Universe { packages: 0, .. } => None,
         Event::Indexes { base, platform } => {
             Some(format!("reading the archives of {base} for {platform}"))
         }

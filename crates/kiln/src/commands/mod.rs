@@ -5,18 +5,22 @@ mod build;
 pub(crate) mod debug;
 mod export;
 mod images;
+mod init;
 mod inspect;
 mod load;
 mod lock;
+mod man;
 mod plan;
 mod program;
 mod run;
+mod schema;
 mod shell;
 mod store;
 mod verify_build;
 
 use crate::{
     args::{Args, Command},
+    completion,
     error::Failure,
     exit,
     output::Output,
@@ -27,8 +31,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<u8, Failure> {
     let global = &args.global;
     match &args.command {
         Command::Run(args) => return run::run(args, global, output),
-        Command::Shell(args) => return shell::run(args, global),
+        Command::Shell(args) => return shell::run(args, global, output),
         Command::Debug(args) => return debug::run(args, global, output),
+        Command::Init(args) => init::run(args, output),
         Command::Lock(args) => lock::run(args, global, output),
         Command::Plan(args) => plan::run(args, global, output),
         Command::Build(args) => build::run(args, global, output),
@@ -39,6 +44,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<u8, Failure> {
         Command::Load(args) => load::run(args, global, output),
         Command::Store(args) => store::run(args, global, output),
         Command::Action(args) => action::run(args, output),
+        Command::Schema(args) => schema::run(args, output),
+        Command::Completions(args) => {
+            completion::registration(args.shell).map(|code| output.line(code.trim_end()))
+        }
+        Command::Man(args) => man::run(args, output),
     }?;
     Ok(exit::SUCCESS)
 }

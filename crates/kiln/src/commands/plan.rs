@@ -65,7 +65,7 @@ struct State {
     /// For each step, whether a build would carry it out: layers that are not known, and what
     /// they need.
     todo: Vec<bool>,
-    /// For each step, the bytes that would be downloaded.
+    /// For each step, the bytes that would be downloaded, but for those of the steps before.
     downloads: Vec<u64>,
     /// Files and bytes that would be downloaded, each once.
     download_files: usize,
@@ -88,9 +88,9 @@ impl State {
             for input in step.inputs.iter().filter(|_| *todo) {
                 let local = matches!(input.origin, Origin::Family(_) | Origin::Built(_))
                     || store.has_download(&input.sha256, input.size);
-                if !local {
+                // What several steps read is fetched once, for the first of them.
+                if !local && missing.insert(input.sha256, input.size).is_none() {
                     bytes += input.size;
-                    missing.insert(input.sha256, input.size);
                 }
             }
             downloads.push(bytes);

@@ -12,6 +12,8 @@ use crate::{
     commands::export,
     error::Failure,
     exit,
+    output::Output,
+    progress::Unpacking,
 };
 
 /// What an image says about the programs in it (image-spec, config.md). What is left out is empty.
@@ -106,13 +108,17 @@ pub(crate) fn interactive(
     })
 }
 
-/// Starts a program and gives its exit status.
+/// Starts a program and gives its exit status. The first start of an image unpacks it, which is
+/// shown.
 pub(crate) fn start(
     sandbox: &Sandbox,
     program: &Interactive,
     cancelled: &AtomicBool,
+    output: &Output,
 ) -> Result<u8, Failure> {
-    sandbox.start(program, cancelled).map_err(|error| {
+    let mut shown = Unpacking::new(output);
+    let status = sandbox.start(program, cancelled, &mut |done, all| shown.told(done, all));
+    status.map_err(|error| {
         let code = match &error {
             SandboxError::CommandNotStarted { .. } => exit::NOT_STARTED,
             _ => return error.into(),

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Run, global: &Global, output: &Output) -> Result<u8, Fa
             let message = format!("`{name}` serves nothing");
             Err(Failure::new(exit::USAGE, message).hint("leave out `--port`"))
         }
-        None => program::start(&sandbox, &program, &interrupt::of_program()),
+        None => program::start(&sandbox, &program, &interrupt::of_program(), output),
     }
 }
 
@@ -114,7 +114,7 @@ fn serve(
                 }
             }
         });
-        let status = program::start(sandbox, program, &cancelled);
+        let status = program::start(sandbox, program, &cancelled, output);
         ended.store(true, Ordering::Relaxed);
         status
     })

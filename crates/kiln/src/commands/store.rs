@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::{
     args::{Global, Store},
+    commands::export,
     error::Failure,
     exit,
     output::{Output, bytes, count},
@@ -19,9 +20,33 @@ use crate::{
 pub(crate) fn run(args: &Store, global: &Global, output: &Output) -> Result<(), Failure> {
     let mut store = project::store(global)?;
     match args {
+        Store::Path if output.is_json() => output.json(&json!({"store": store.root()})),
         Store::Path => output.line(store.root().display().to_string()),
+        Store::Rm { images } => remove(&store, global, images, output)?,
         Store::Verify => verify(&mut store, output)?,
         Store::Gc { dry_run } => gc(&mut store, global, *dry_run, output)?,
+    }
+    Ok(())
+}
+
+/// Takes names away. What they named stays until it is collected.
+fn remove(
+    store: &kiln_store::Store,
+    global: &Global,
+    selectors: &[String],
+    output: &Output,
+) -> Result<(), Failure> {
+    let names = export::names(store, global, selectors)?;
+    for name in &names {
+        store.remove(name)?;
+        if !output.is_json() {
+            output.line(name);
+        }
+    }
+    if output.is_json() {
+        output.json(&json!({"removed_images": names}));
+    } else {
+        output.note("`kiln store gc` frees what only they needed");
     }
     Ok(())
 }
