@@ -14,6 +14,8 @@ import subprocess
 import tempfile
 import tomllib
 
+import output_schema
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KILN = pathlib.Path(os.environ.get("KILN_BINARY", ROOT / "target/release/kiln"))
 WORK = pathlib.Path(os.environ.get("KILN_E2E_WORK") or tempfile.mkdtemp(prefix="kiln-e2e-"))
@@ -43,9 +45,12 @@ class Kiln:
         return done
 
     def json(self, *arguments, **options):
-        """Runs kiln with `--output json`; gives the parsed lines."""
+        """Runs kiln with `--output json`; gives the parsed lines, which are as the schema says."""
         done = self.run("--output", "json", *arguments, **options)
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        for line in lines:
+            output_schema.check(KILN, line)
+        return lines
 
     def build(self, image=IMAGE, *arguments):
         """Builds one image; gives what kiln says of it."""

@@ -575,6 +575,29 @@ class Attacks(unittest.TestCase):
         said = self.assert_fails("fails", "what it says", "exited with status 3")
         self.assertRegex(said, "hint: .*kiln debug [0-9a-f]+")
 
+    def test_a_shell_opens_where_a_command_failed(self):
+        kiln = attacked()
+        said = self.assert_fails("fails")
+        key = re.search("kiln debug ([0-9a-f]+)", said)[1]
+        listed = [line for line in kiln.run("debug").stdout.splitlines() if line.startswith(key)]
+        self.assertEqual(len(listed), 1)
+        typed = "ls /srv; id -u; pwd; echo $HOME; tail -n +3 /proc/net/dev; touch /srv/more; exit 5"
+        shell = kiln.run("debug", key, input=typed, check=False)
+        self.assertEqual(shell.returncode, 5, shell.stderr)
+        files, user, place, home, *networks = shell.stdout.splitlines()
+        self.assertEqual((files, user, place), ("left", "0", home))
+        self.assertEqual([it.split(":")[0].strip() for it in networks], ["lo"])
+        # It stays as the shell left it, and no build takes it for a result.
+        again = kiln.run("debug", key, input="ls /srv")
+        self.assertEqual(again.stdout.split(), ["left", "more"])
+        self.assert_fails("fails", "what it says")
+        anew = kiln.run("debug", key, input="ls /srv")
+        self.assertEqual(anew.stdout.split(), ["left"])
+        kiln.run("debug", "--discard", key)
+        self.assertNotIn(key, kiln.run("debug").stdout)
+        gone = kiln.run("debug", key, check=False)
+        self.assertEqual(gone.returncode, 2)
+
     def test_a_disk_is_filled_and_the_store_stays_right(self):
         kiln = attacked()
         place = harness.scratch("small")
