@@ -14,7 +14,7 @@ use kiln_digest::Digest;
 use kiln_fetch::{FetchError, SourceError, Subject, Transport, Url, UrlError};
 use kiln_layer::{CorruptPayload, EntryPath, EntryPathError, LayerError, MergeError};
 use kiln_lock::{Difference, LockError, Stale};
-use kiln_oci::{ArchiveError, DocumentError, ImageError, LayoutError};
+use kiln_oci::{ArchiveError, DocumentError, ImageError, LayoutError, SavedError};
 use kiln_plan::PlanError;
 use kiln_recipe::{Location, Platform, ReadError, RecipeError, RecipeErrors, SelectError};
 use kiln_resolve::{
@@ -29,7 +29,7 @@ use super::Failure;
 use crate::{args::Global, output::Output};
 
 /// The enums whose variants commands end with: each variant has a line in [`failures`].
-const OUTERMOST: [&str; 14] = [
+const OUTERMOST: [&str; 15] = [
     "kiln-build BuildError",
     "kiln-build ExecuteError",
     "kiln-fetch FetchError",
@@ -38,6 +38,7 @@ const OUTERMOST: [&str; 14] = [
     "kiln-lock LockError",
     "kiln-oci ArchiveError",
     "kiln-oci ImageError",
+    "kiln-oci SavedError",
     "kiln-plan PlanError",
     "kiln-recipe ReadError",
     "kiln-recipe SelectError",
@@ -101,6 +102,7 @@ fn failures() -> Vec<(String, Failure)> {
     of_building(&mut all);
     of_sandboxes(&mut all);
     of_stores(&mut all);
+    of_saved(&mut all);
     all.0
 }
 
@@ -353,6 +355,7 @@ fn actions() -> Vec<ExecuteError> {
             source: CorruptPayload::Mismatch,
         }),
         ExecuteError::Blob(denied()),
+        ExecuteError::DamagedBlob(digest()),
         ExecuteError::NoResult(digest()),
         ExecuteError::NotALayer(digest()),
         ExecuteError::NotABlob(digest()),
@@ -548,6 +551,26 @@ fn of_stores(all: &mut Failures) {
         ArchiveError::Layout(LayoutError::Name(text("a b"))),
     ] {
         all.add("kiln-oci ArchiveError", error);
+    }
+}
+
+fn of_saved(all: &mut Failures) {
+    let path = || PathBuf::from("/srv/image.tar");
+    for error in [
+        SavedError::NotALayout(path()),
+        SavedError::Read {
+            what: text("index.json"),
+            source: denied(),
+        },
+        SavedError::NoImage {
+            path: path(),
+            name: text("jupyter"),
+        },
+        SavedError::Damaged(digest()),
+        SavedError::Document(DocumentError::TooLarge { size: 5 << 20 }),
+        SavedError::Layout(LayoutError::Name(text("a b"))),
+    ] {
+        all.add("kiln-oci SavedError", error);
     }
 }
 
