@@ -179,6 +179,9 @@ impl<S: Read> TarReader<S> {
             .unwrap_or_else(|| until_nul(&header[157..257]).to_vec());
         let is_file = matches!(flag, b'0' | b'7' | 0) && !(flag == 0 && name.ends_with(b"/"));
         let size = if is_file { size } else { 0 };
+        if size > self.max_size {
+            return Err(ReadError::Limit("bytes"));
+        }
         (self.unread, self.padding) = (size, padding(size));
         let Some(path) = normal(&name)? else {
             return Ok(Next::Root);

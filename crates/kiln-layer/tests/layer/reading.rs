@@ -120,6 +120,26 @@ fn limits_hold_against_a_bomb() {
     );
 }
 
+/// The sum of such a size and its padding is 0 in 64 bits.
+#[test]
+fn a_file_of_nearly_two_to_the_sixty_four_bytes_is_refused_and_not_skipped() {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::XHeader);
+    let records = b"29 size=18446744073709551615\n";
+    header.set_size(records.len() as u64);
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, "x", &records[..]).unwrap();
+    let mut file = tar::Header::new_ustar();
+    file.set_size(0);
+    builder.append_data(&mut file, "file", &b""[..]).unwrap();
+    let stream = builder.into_inner().unwrap();
+    let result = read_layer(&stream[..], ReadLimits::default(), |_, _| Ok(()));
+    assert!(
+        matches!(result, Err(ReadError::Limit("bytes"))),
+        "{result:?}"
+    );
+}
+
 /// A foreign tar stream, made by the `tar` crate.
 #[test]
 fn gnu_long_names_dots_and_opaque_marks_of_others_are_understood() {
