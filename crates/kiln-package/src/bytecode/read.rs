@@ -62,8 +62,9 @@ pub(super) fn graph(
                 if open.len() == max_depth {
                     return Err(Fault::Depth);
                 }
-                // Each object takes a byte at least.
-                let objects = Vec::with_capacity(count.min(reader.rest.len()));
+                // What a count promises may not be there: holders in holders would reserve the
+                // length of the text for each level.
+                let objects = Vec::with_capacity(count.min(64));
                 let holder = Open {
                     mark,
                     shape,
