@@ -70,17 +70,8 @@ impl Member {
             Payload::Plain(data) => return Ok(data.clone()),
             Payload::Deflated { data, crc32, size } => (data, *crc32, *size),
         };
-        let mut inflated = Vec::new();
-        let mut decoder = flate2::bufread::DeflateDecoder::new(&data[..]);
-        // One byte more than stated is enough to see that there are more.
-        let outcome = (&mut decoder).take(size + 1).read_to_end(&mut inflated);
-        if outcome.is_err()
-            || inflated.len() as u64 != size
-            || decoder.total_in() != data.len() as u64
-            || crc32fast::hash(&inflated) != crc32
-        {
-            return Err(self.refused(Fault::Corrupt));
-        }
+        let inflated = inflate(data, size).filter(|bytes| crc32fast::hash(bytes) == crc32);
+        let inflated = inflated.ok_or_else(|| self.refused(Fault::Corrupt))?;
         Ok(inflated.into())
     }
 
@@ -331,7 +322,8 @@ fn payload(
     let plain = match record.compression_method() {
         CompressionMethod::STORE => data,
         // Nothing to copy: a layer then needs no gzip member for it.
-        _ if size == 0 => Bytes::new(),
+        _ if size == 0 && inflate(&data, 0).is_some() => Bytes::new(),
+        _ if size == 0 => return Err(Fault::Corrupt),
         _ => return Ok(Payload::Deflated { data, crc32, size }),
     };
     if crc32fast::hash(&plain) == crc32 {
@@ -339,6 +331,19 @@ fn payload(
     } else {
         Err(Fault::Corrupt)
     }
+}
+
+/// The `size` bytes of which `data` are one DEFLATE stream, from its first byte to its last.
+/// flate2's readers take a stream that is cut off for one that ends.
+fn inflate(data: &[u8], size: u64) -> Option<Vec<u8>> {
+    // One byte more than stated is enough to see that there are more.
+    let mut inflated = Vec::with_capacity(usize::try_from(size).ok()?.checked_add(1)?);
+    let mut stream = flate2::Decompress::new(false);
+    let status = stream.decompress_vec(data, &mut inflated, flate2::FlushDecompress::Finish);
+    let is_whole = matches!(status, Ok(flate2::Status::StreamEnd))
+        && stream.total_in() == data.len() as u64
+        && inflated.len() as u64 == size;
+    is_whole.then_some(inflated)
 }
 
 fn check_overlap(mut regions: Vec<(Range<u64>, String)>, directory: u64) -> Result<(), ZipError> {

@@ -46,6 +46,13 @@ impl Member {
         self
     }
 
+    /// Other compressed bytes, whatever the headers say of their content.
+    pub(crate) fn with_data(mut self, data: &[u8]) -> Self {
+        self.data = data.to_vec();
+        let length = data.len().try_into().unwrap();
+        self.both(|header| header.compressed = length)
+    }
+
     pub(crate) fn with_mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self

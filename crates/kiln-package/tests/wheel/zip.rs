@@ -50,6 +50,20 @@ fn payloads_are_views_of_the_archive() {
 }
 
 #[test]
+fn a_stream_ends_where_the_archive_says_and_not_before() {
+    let content = b"content content content";
+    let whole = deflate(content);
+    let cut = Member::deflated("a", content).with_data(&whole[..whole.len() - 1]);
+    let members = files(&zip(&[cut])).unwrap();
+    assert!(members[0].read(23).is_err());
+    // Nor is a file empty that only its size says is.
+    for data in [&whole[..], b"", b"\x03\x00x"] {
+        let empty = Member::deflated("a", b"").with_data(data);
+        assert!(matches!(fault(&[empty]), Fault::Corrupt));
+    }
+}
+
+#[test]
 fn directories_are_left_out() {
     let directory = Member::stored("d/", b"").with_mode(0o040_755);
     assert_eq!(
