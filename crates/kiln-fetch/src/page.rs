@@ -3,11 +3,14 @@
 //! The JSON form (PEP 691, with sizes of PEP 700) is preferred, the HTML form (PEP 503, with
 //! PEP 592, 658 and 714) is read where an index has nothing else.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use kiln_digest::Digest;
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, SeqAccess, Visitor},
+};
 
 use crate::{html, url::Url};
 
@@ -17,6 +20,10 @@ pub(crate) const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, \
 
 /// No page is read further than this; the largest known ones have some megabytes.
 pub(crate) const MAX_PAGE_BYTES: u64 = 64 << 20;
+
+/// A page lists at most this many files, many times what the largest projects have. In a page of
+/// the largest size, names of one letter would become more than a gibibyte of entries.
+const MAX_FILES: usize = 200_000;
 
 /// The files of one project at one index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +104,7 @@ pub(crate) fn parse(
     let files = if json {
         parse_json(bytes, base, source)?
     } else {
-        parse_html(&String::from_utf8_lossy(bytes), base, source)
+        parse_html(&String::from_utf8_lossy(bytes), base, source)?
     };
     Ok(ProjectPage { files })
 }
@@ -106,6 +113,7 @@ pub(crate) fn parse(
 struct JsonPage {
     #[serde(default)]
     meta: JsonMeta,
+    #[serde(deserialize_with = "json_files")]
     files: Vec<JsonFile>,
 }
 
@@ -144,6 +152,35 @@ enum Yanked {
     Reason(String),
 }
 
+fn json_files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<JsonFile>, D::Error> {
+    struct Files;
+
+    impl<'de> Visitor<'de> for Files {
+        type Value = Vec<JsonFile>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of files")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut files = Vec::new();
+            while let Some(file) = list.next_element()? {
+                if files.len() == MAX_FILES {
+                    return Err(A::Error::custom(too_many()));
+                }
+                files.push(file);
+            }
+            Ok(files)
+        }
+    }
+
+    deserializer.deserialize_seq(Files)
+}
+
+fn too_many() -> String {
+    format!("it lists more than {MAX_FILES} files")
+}
+
 fn parse_json(bytes: &[u8], base: &Url, source: &str) -> Result<Vec<ProjectFile>, String> {
     let page: JsonPage =
         serde_json::from_slice(bytes).map_err(|error| format!("no project page: {error}"))?;
@@ -178,7 +215,7 @@ fn parse_json(bytes: &[u8], base: &Url, source: &str) -> Result<Vec<ProjectFile>
     Ok(files.collect())
 }
 
-fn parse_html(text: &str, base: &Url, source: &str) -> Vec<ProjectFile> {
+fn parse_html(text: &str, base: &Url, source: &str) -> Result<Vec<ProjectFile>, String> {
     let mut base = base.clone();
     let mut files = Vec::new();
     for tag in html::tags(text) {
@@ -194,8 +231,11 @@ fn parse_html(text: &str, base: &Url, source: &str) -> Vec<ProjectFile> {
             "a" => files.extend(html_file(&tag, href, &base, source)),
             _ => {}
         }
+        if files.len() > MAX_FILES {
+            return Err(too_many());
+        }
     }
-    files
+    Ok(files)
 }
 
 fn html_file(tag: &html::Tag, href: &str, base: &Url, source: &str) -> Option<ProjectFile> {
@@ -293,6 +333,23 @@ mod tests {
     fn an_unknown_major_version_is_refused() {
         let json = br#"{"meta":{"api-version":"2.0"},"files":[]}"#;
         assert!(parse(json, "application/json", &base(), "corp").is_err());
+    }
+
+    #[test]
+    fn a_page_lists_so_many_files_and_no_more() {
+        let json = |count: usize| {
+            let files = vec![r#"{"filename":"a","url":"a"}"#; count].join(",");
+            format!(r#"{{"files":[{files}]}}"#)
+        };
+        let html = |count: usize| "<a href=a>".repeat(count);
+        for (kind, page) in [
+            ("application/json", &json as &dyn Fn(usize) -> String),
+            ("text/html", &html),
+        ] {
+            let read = |count| parse(page(count).as_bytes(), kind, &base(), "corp");
+            assert_eq!(read(MAX_FILES).unwrap().files.len(), MAX_FILES);
+            assert!(read(MAX_FILES + 1).unwrap_err().contains("200000 files"));
+        }
     }
 
     #[test]
