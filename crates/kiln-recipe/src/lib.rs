@@ -115,5 +115,6 @@ pub use model::*;
 pub use name::{ImageName, MAX_NAME, NameError, NamePattern, PatternError, is_name_part};
 pub use parse::parse;
 pub use pep508_rs;
+pub use requirement::is_bounded;
 pub use schema::{Schema, schemas};
 pub use select::{Candidate, SelectError, select};

@@ -7,6 +7,33 @@ use crate::{
     reader::Text,
 };
 
+/// The longest requirement or marker; real ones have some hundred bytes.
+const MAX_LENGTH: usize = 16 << 10;
+/// The most parentheses in parentheses. Real markers have twelve.
+const MAX_DEPTH: usize = 50;
+/// The most extras that a marker with `and` and `or` names.
+const MAX_EXTRAS: usize = 20;
+
+/// Whether a requirement or marker (PEP 508) can be read within bounds. `pep508_rs` recurses at
+/// each parenthesis, and makes a decision diagram, which may double with every two extras.
+pub fn is_bounded(text: &str) -> bool {
+    let mut depth: usize = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return false;
+        }
+    }
+    let words = || text.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let count = |wanted| words().filter(|word| *word == wanted).count();
+    let can_double = count("and") > 0 && count("or") > 0;
+    text.len() <= MAX_LENGTH && !(can_double && count("extra") > MAX_EXTRAS)
+}
+
 /// Reads a Python requirement (PEP 508). URLs are refused: what a lock names comes from a source.
 pub(crate) fn python(text: &Text<'_>) -> Option<Requirement> {
     if let Some(span) = name_with_bad_end(&text.value) {
@@ -14,6 +41,10 @@ pub(crate) fn python(text: &Text<'_>) -> Option<Requirement> {
         let message =
             format!("`{name}` does not end with a letter or digit, as names do (PEP 508)");
         text.error_within(span, message, None);
+        return None;
+    }
+    if !is_bounded(&text.value) {
+        text.error("the requirement is too long or too deeply nested", None);
         return None;
     }
     let parsed = match pep508_rs::Requirement::from_str(&text.value) {

@@ -120,6 +120,9 @@ fn fields(text: &str) -> Result<Vec<(&str, String)>, MetadataError> {
 /// them is dropped when it cannot be read.
 pub fn parse_requirement(text: &str) -> Result<Requirement, MetadataError> {
     let error = || MetadataError::Requirement(text.chars().take(200).collect());
+    if !kiln_recipe::is_bounded(text) {
+        return Err(error());
+    }
     let (requirement, marker) = match text.split_once(';') {
         Some((requirement, marker)) => (requirement.trim(), format!(" ; {marker}")),
         None => (text.trim(), String::new()),
@@ -170,6 +173,24 @@ mod tests {
         assert_eq!(metadata.requires, ["numpy>=1.20; extra == \"all\"", "six"]);
         assert_eq!(metadata.extras, [ExtraName::from_str("all").unwrap()]);
         assert_eq!(metadata.requires_python.unwrap().to_string(), ">=3.9");
+    }
+
+    #[test]
+    fn requirements_that_cost_too_much_are_refused() {
+        let nested = format!("a; {}os_name == 'x'{}", "(".repeat(9000), ")".repeat(9000));
+        let pairs: Vec<String> = (0..200)
+            .map(|n| format!("extra == 'a{n}' and extra == 'z{n}'"))
+            .collect();
+        let doubling = format!("a; {}", pairs.join(" or "));
+        let long: Vec<String> = (0..9000).map(|n| format!("extra == 'a{n}'")).collect();
+        let long = format!("a; {}", long.join(" or "));
+        for text in [nested, doubling, long] {
+            assert!(parse_requirement(&text).is_err());
+        }
+        let usual: Vec<String> = (0..100).map(|n| format!("extra == 'a{n}'")).collect();
+        assert!(parse_requirement(&format!("a; {}", usual.join(" or "))).is_ok());
+        let machines = "os_name == 'x' or (".repeat(20) + "os_name == 'y'" + &")".repeat(20);
+        assert!(parse_requirement(&format!("a; {machines}")).is_ok());
     }
 
     #[test]

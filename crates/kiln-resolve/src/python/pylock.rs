@@ -243,6 +243,9 @@ fn applies(package: &Package, markers: &MarkerEnvironment) -> Result<bool, Pyloc
     let Some(marker) = &package.marker else {
         return Ok(true);
     };
+    if !kiln_recipe::is_bounded(marker) {
+        return Err(PylockError::Malformed(None));
+    }
     let marker: MarkerTree = marker.parse().map_err(|_| PylockError::Malformed(None))?;
     Ok(marker.evaluate(markers, &[]))
 }
