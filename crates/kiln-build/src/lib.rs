@@ -30,6 +30,8 @@ mod configure;
 mod error;
 mod event;
 mod execute;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inputs;
 mod outline;
 mod repeat;

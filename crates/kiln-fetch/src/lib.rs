@@ -30,6 +30,8 @@ mod download;
 mod error;
 mod event;
 mod fetcher;
+#[doc(hidden)]
+pub mod fuzzing;
 mod html;
 mod http;
 mod metadata;

@@ -23,7 +23,7 @@
 //! give every file the same time. Whoever edits a source in an image in place must compile it,
 //! or remove the module file beside it; `pip` does both.
 
-mod records;
+pub(crate) mod records;
 
 use std::{
     collections::BTreeMap,

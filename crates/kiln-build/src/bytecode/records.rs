@@ -21,11 +21,11 @@ pub enum RecordsError {
 
 /// The compiled form of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Compiled {
+pub(crate) struct Compiled {
     /// The number of the source's record.
-    pub(super) source: usize,
+    pub(crate) source: usize,
     /// The module file as Python wrote it.
-    pub(super) module: Bytes,
+    pub(crate) module: Bytes,
 }
 
 /// Writes the record of a source.
@@ -40,7 +40,7 @@ pub(super) fn write(mut out: impl Write, path: &str, source: &[u8]) -> io::Resul
 
 /// What the workers wrote into their files, in the order of the sources, of which there are
 /// `count`.
-pub(super) fn read(written: &[Entry], count: usize) -> Result<Vec<Compiled>, RecordsError> {
+pub(crate) fn read(written: &[Entry], count: usize) -> Result<Vec<Compiled>, RecordsError> {
     let mut modules: Vec<Option<Bytes>> = vec![None; count];
     for entry in written {
         let mut rest = match &entry.kind {

@@ -36,7 +36,7 @@ pub(super) fn is_key_store(bytes: &[u8]) -> bool {
 }
 
 /// The same key store with all times at `time`, in seconds since the epoch.
-pub(super) fn with_times(bytes: &[u8], time: i64) -> Result<Vec<u8>, KeyStoreError> {
+pub(crate) fn with_times(bytes: &[u8], time: i64) -> Result<Vec<u8>, KeyStoreError> {
     let content = bytes
         .len()
         .checked_sub(SHA1_OUTPUT_LEN)

@@ -36,7 +36,7 @@ mod accounts;
 mod below;
 mod diversions;
 mod error;
-mod keystore;
+pub(crate) mod keystore;
 mod normalise;
 mod order;
 mod scrub;

@@ -5,7 +5,7 @@
 //! member; the whole wheel. Only the first, where announced with a digest, and the last are
 //! verified; what the lock binds in the end is the wheel's own sha256.
 
-mod wheel;
+pub(crate) mod wheel;
 
 use std::{io::Write, path::Path, sync::Arc};
 

@@ -9,13 +9,13 @@ use std::{cell::Cell, io, io::Read as _};
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipLocator};
 
 /// Longer metadata is not read.
-pub(super) const MAX_METADATA_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_METADATA_BYTES: u64 = 16 << 20;
 /// A wheel has at most this many members.
 const MAX_MEMBERS: usize = 1_000_000;
 
 /// A file of which some ranges are known.
 #[derive(Debug)]
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     total: u64,
     /// Offset and bytes.
     known: Vec<(u64, Vec<u8>)>,
@@ -23,7 +23,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    pub(super) fn new(total: u64) -> Self {
+    pub(crate) fn new(total: u64) -> Self {
         Self {
             total,
             known: Vec::new(),
@@ -31,16 +31,16 @@ impl Pieces {
         }
     }
 
-    pub(super) fn add(&mut self, offset: u64, bytes: Vec<u8>) {
+    pub(crate) fn add(&mut self, offset: u64, bytes: Vec<u8>) {
         self.known.push((offset, bytes));
     }
 
-    pub(super) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
     /// The offset that a read has missed since the last call.
-    pub(super) fn take_missing(&self) -> Option<u64> {
+    pub(crate) fn take_missing(&self) -> Option<u64> {
         self.missing.take()
     }
 }
@@ -66,7 +66,7 @@ impl ReaderAt for Pieces {
 
 /// The text of `*.dist-info/METADATA` (the wheel format has exactly one such directory), or
 /// why there is none, in words.
-pub(super) fn metadata(wheel: impl ReaderAt, total: u64) -> Result<String, String> {
+pub(crate) fn metadata(wheel: impl ReaderAt, total: u64) -> Result<String, String> {
     let words = |error: rawzip::Error| error.to_string();
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
     let archive = ZipLocator::new()

@@ -5,10 +5,10 @@
 //! [`PRIMARY_PYTHON_INDEX`]. Other sources are never guessed: a package that is bound to one
 //! index must not come from another one.
 
-mod apt;
+pub(crate) mod apt;
 mod host;
 pub(crate) mod netrc;
-mod python;
+pub(crate) mod python;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::OnceLock};
 
