@@ -1,5 +1,6 @@
 //! What comes back from programs in the sandbox: compiled modules, key stores.
 
+use bytes::Bytes;
 use kiln_build::fuzzing;
 use kiln_package::bytecode::canonical;
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN};
@@ -18,7 +19,7 @@ pub fn bytecode(data: &[u8]) {
 }
 
 /// What a digest of a key store begins with: the password that everybody knows, in UTF-16, and a
-/// salt (`JavaKeyStore.java` of OpenJDK).
+/// salt (`JavaKeyStore.java` of `OpenJDK`).
 const PASSWORD: &str = "changeit";
 const SALT: &[u8] = b"Mighty Aphrodite";
 
@@ -37,7 +38,7 @@ pub fn key_store(data: &[u8]) {
         assert!(again == store, "the second time changes it");
     }
     if let Some(modules) = fuzzing::compiled_modules(data) {
-        let length: usize = modules.iter().map(|module| module.len()).sum();
+        let length: usize = modules.iter().map(Bytes::len).sum();
         assert!(length <= data.len(), "more than there was");
     }
 }

@@ -51,16 +51,11 @@ const SIGNED: &str = include_str!("../signed/Release");
 /// `message` and `keyring` are a message of any keys.
 pub fn release(data: &[u8]) {
     let now = Timestamp::from_second(1_800_000_000).unwrap();
-    if let Ok(text) = std::str::from_utf8(data) {
-        if let Some(release) = shown(Release::parse(text)) {
-            for component in &release.components {
-                let suite = if release.suite.is_empty() {
-                    "x"
-                } else {
-                    &release.suite
-                };
-                let _ = shown(release.packages(suite, component, "amd64"));
-            }
+    let text = std::str::from_utf8(data).ok();
+    if let Some(release) = text.and_then(|text| shown(Release::parse(text))) {
+        for component in &release.components {
+            let suite = release.codename.as_str();
+            let _ = shown(release.packages(suite, component, "amd64"));
         }
     }
     let expected = Expected {

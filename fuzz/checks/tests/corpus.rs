@@ -1,5 +1,7 @@
 //! Every kept input through its check. The inputs are the seeds and what fuzzers found.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use kiln_fuzz_checks::CHECKS;

@@ -5,6 +5,8 @@
 //! `KILN_MUTATIONS` says how many for each check, `KILN_MUTATIONS_OF` which check
 //! alone, and `KILN_MUTATIONS_SEED` another beginning.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::{collections::BTreeSet, env, fs, path::Path};
 
 use kiln_fuzz_checks::CHECKS;
