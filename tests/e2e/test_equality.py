@@ -1,15 +1,12 @@
-"""What kiln packs equals what the tools that people trust unpack and install.
+"""What kiln packs equals what the tools that people trust unpack.
 
-Every difference that may occur is in a list below, with its reason. A difference that is not in
+Every difference that may occur is in the list below, with its reason. A difference that is not in
 the list fails the test; so does an item of the list that no longer occurs. docs/equality.md holds
-the same lists for readers.
+the same list for readers.
 """
 
-import csv
 import functools
-import io
 import os
-import pathlib
 import re
 import shutil
 import subprocess
@@ -20,25 +17,6 @@ import trees
 from equality import Equality, compare, written
 
 IMAGES = ["jupyter-datascience-d12", "jupyter-datascience-d13"]
-
-# What kiln's Python tree does not share with `python -m venv` and `pip install`.
-PYTHON_DIFFERENCES = {
-    "only pip: */REQUESTED": "the files of a package must not depend on who asked for it",
-    "record: */REQUESTED": "there is no such file",
-    "content: */INSTALLER": "it names the installer, which is `kiln`",
-    "record: */INSTALLER": "hash and size of another content",
-    "only pip: bin/Activate.ps1": "no PowerShell in the images",
-    "only pip: .gitignore": "`venv` of Python 3.13 writes one that says `*`: tools that obey it "
-    "would ignore all that users keep below",
-    "content: bin/activate*": "kiln's own scripts, which set what those of `venv` set and do not "
-    "change with Python",
-    "mode: bin/activate*": "`venv` copies the mode of its template; kiln gives every file the "
-    "mode of the user policy",
-    "content: pyvenv.cfg": "Python's version as `X.Y`: a bug-fix release of Python changes no layer",
-    "only kiln: bin/start-notebook.sh": "a file of the family, from the IDE",
-    "only kiln: src": "the user's home, from the family",
-    "only kiln: */__pycache__*": "compiled modules, which are compared with Python's own",
-}
 
 # What kiln's layers of Debian packages do not share with the unpacked packages.
 DEBIAN_DIFFERENCES = {
@@ -53,8 +31,6 @@ OF_DOCKER = re.compile(
 
 ASPECTS = ["mode", "uid", "gid", "content", "target", "links"]
 REPRODUCIBLE_MTIME = 315532800  # 1980-01-01T00:00:00Z
-USER, GROUP = 1001, 0
-PREFIX = "opt/app-root"
 USR_MERGED = {
     "jupyter-datascience-d12": ["bin", "sbin", "lib", "lib32", "lib64", "libx32"],
     "jupyter-datascience-d13": ["bin", "sbin", "lib", "lib64"],
@@ -113,91 +89,6 @@ def download(package):
     return kiln().store / "downloads/sha256" / package["sha256"].removeprefix("sha256:")
 
 
-def installed_by_pip(image):
-    """The directory of an environment that the image's own Python makes with `venv` and pip, at
-    the place where kiln puts its own, below the image's own operating system."""
-    root, _ = system(image)
-    wheels, environment = place() / f"{image}.wheels", place() / f"{image}.pip"
-    for directory in [wheels, environment, root / "dev", root / "proc", root / PREFIX, root / "mnt"]:
-        directory.mkdir(exist_ok=True, parents=True)
-    locked = kiln().locked(image)["wheel"]
-    for wheel in locked:
-        os.link(download(wheel), wheels / wheel["file"])
-    # As pip takes it from an index, but that the index is a directory.
-    (wheels / "requirements.txt").write_text(
-        "".join(f"{wheel['name']}=={wheel['version']}\n" for wheel in locked)
-    )
-    python = pathlib.Path(os.readlink(root / "usr/bin/python3")).name
-    pip = next(wheel["file"] for wheel in locked if wheel["name"] == "pip")
-    install = (
-        f"umask 002; /usr/bin/{python} -m venv --without-pip /{PREFIX} && "
-        f"exec /{PREFIX}/bin/{python} /mnt/{pip}/pip install --quiet --no-deps --no-compile "
-        "--no-cache-dir --no-index --find-links /mnt --requirement /mnt/requirements.txt"
-    )
-    inside = (
-        'mount --rbind /dev "$1/dev"; mount -t proc proc "$1/proc"; '
-        f'mount --bind "$2" "$1/mnt"; mount --bind "$3" "$1/{PREFIX}"; '
-        'exec chroot "$1" /usr/bin/env -i PATH=/usr/bin HOME=/tmp LC_ALL=C.UTF-8 '
-        'PYTHONDONTWRITEBYTECODE=1 PIP_ROOT_USER_ACTION=ignore PIP_CONFIG_FILE=/dev/null '
-        'PIP_DISABLE_PIP_VERSION_CHECK=1 /bin/sh -c "$4"'
-    )
-    namespaces = ["--mount", "--pid", "--fork"]
-    if os.geteuid() != 0:
-        namespaces += ["--user", "--map-root-user"]
-    arguments = [root, wheels, environment, install]
-    sh("unshare", *namespaces, "sh", "-euc", inside, "sh", *arguments)
-    return environment
-
-
-def record_rows(content):
-    rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
-    return {row[0]: row for row in rows}, len(rows)
-
-
-class Python(Equality):
-    def test_the_python_tree_is_what_venv_and_pip_make(self):
-        differences = []
-        for image in IMAGES:
-            theirs = installed_by_pip(image)
-            records = trees.contents_in_layers([blob for blob, _ in layers(image)], "*/RECORD")
-            ours = trees.below(whole(image), PREFIX)
-            found = compare(
-                trees.below(trees.of_directory(theirs.parent), theirs.name),
-                ours,
-                ["pip", "kiln"],
-                ["mode", "content", "target", "links"],
-            )
-            for difference in found:
-                aspect, path = difference.split(": ", 1)
-                if aspect == "content" and path.endswith(".dist-info/RECORD"):
-                    differences += self.differences_of_record(records, theirs, path)
-                else:
-                    differences.append(difference)
-        self.check(differences, PYTHON_DIFFERENCES)
-
-    def differences_of_record(self, records, environment, path):
-        theirs, count_of_theirs = record_rows((environment / path).read_bytes())
-        ours, count_of_ours = record_rows(records[f"{PREFIX}/{path}"])
-        self.assertEqual((count_of_theirs, count_of_ours), (len(theirs), len(ours)), path)
-        return [
-            f"record: {file}"
-            for file in sorted(theirs.keys() | ours.keys())
-            if theirs.get(file) != ours.get(file)
-        ]
-
-    def test_the_python_tree_belongs_to_the_user_and_has_one_time(self):
-        for image in IMAGES:
-            tree = whole(image)
-            mine = {path: node for path, node in tree.items() if f"{path}/".startswith(f"{PREFIX}/")}
-            self.assertGreater(len(mine), 10_000)
-            wrong = [
-                path
-                for path, node in mine.items()
-                if (node.uid, node.gid, node.mtime) != (USER, GROUP, REPRODUCIBLE_MTIME)
-            ]
-            self.assertFalse(wrong[:50])
-
-
 class Debian(Equality):
     def test_the_system_tree_is_what_dpkg_deb_unpacks(self):
         differences = []
@@ -230,12 +121,8 @@ class Debian(Equality):
 class Documents(unittest.TestCase):
     maxDiff = None
 
-    def test_the_written_lists_are_these(self):
-        for section, differences in [
-            ("Python", PYTHON_DIFFERENCES),
-            ("Debian packages", DEBIAN_DIFFERENCES),
-        ]:
-            self.assertEqual(written(section), [*differences.items()])
+    def test_the_written_list_is_this(self):
+        self.assertEqual(written("Debian packages"), [*DEBIAN_DIFFERENCES.items()])
 
 
 class Tools(Equality):
