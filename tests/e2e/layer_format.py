@@ -11,6 +11,7 @@ import hashlib
 import io
 import itertools
 import json
+import re
 import struct
 import tarfile
 import zlib
@@ -166,13 +167,15 @@ def entries(tar):
     octets = lambda text: text.encode("utf-8", "surrogateescape")
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         for info in archive:
-            path = octets(info.name)
+            name = octets(info.name)
+            # What is removed has the place of its path.
+            path = re.sub(rb"(^|/)\.wh\.([^/]*)$", rb"\1\2", name)
             data = b""
             if info.type == b"0":
                 data = tar[info.offset_data : info.offset_data + info.size]
             yield {
                 "path": path,
-                "name": path + b"/" if info.isdir() else path,
+                "name": name + b"/" if info.isdir() else name,
                 "kind": info.type,
                 "data": data,
                 "capability": octets(

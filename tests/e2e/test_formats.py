@@ -265,9 +265,10 @@ class Formats(unittest.TestCase):
 
     def test_the_validator_of_the_open_container_initiative_finds_no_fault(self):
         for what, image in images(GZIP_FORMS):
-            for path in [image.layout, image.archive]:
-                with self.subTest(what, path=path.name):
-                    sh("oci-image-tool", "validate", "--type", "image", "--ref", f"name={image.name}", path)
+            with self.subTest(what):
+                # It cannot read archives of any maker.
+                reference = ["--type", "image", "--ref", f"name={image.name}"]
+                sh("oci-image-tool", "validate", *reference, image.layout)
 
     def test_skopeo_copies_and_inspects_every_form(self):
         for what, image in images(FORMS):
