@@ -35,6 +35,7 @@ SETS = {
     "r": [*PYTHON, "r-base-core"],
     "blas": [*PYTHON, "fontconfig", "fonts-dejavu-core", "liblapack3", "libopenblas0-pthread"],
     "services": [*PYTHON, "man-db", "molly-guard", "openssh-server", "ssl-cert"],
+    "desktop": [*PYTHON, "gtk-update-icon-cache", "libgl1", "libgtk-3-0", "xvfb", "xfonts-base"],
 }
 ONLY_DEBIAN_12 = {"blas": ["libatlas3-base"]}  # Debian 13 has no second BLAS of this kind
 SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
@@ -83,14 +84,18 @@ DIFFERENCES_OF_SOME = {
     "content: var/cache/fontconfig/*": "it holds the times of directories, which are 1980-01-01 in "
     "images",
     "only mmdebstrap: var/log/fontconfig.log": "a log",
+    "content: etc/passwd": "the same lines in another order, which is that in which packages that do not "
+    "need each other are configured",
+    "content: etc/group": "so here",
+    "content: etc/gshadow": "and here",
 }
 
 ASPECTS = ["mode", "uid", "gid", "content", "target", "links", "capability"]
-# kiln adds the user of the images; mmdebstrap is told to do so, too.
-ADD_USER = """
-    password='*'
-    if [ -e "$1/etc/shadow" ]; then # Debian 13 without the package passwd has none
-        password=x
+# kiln adds the user of the images; mmdebstrap is told to do so, too. Debian 13 without the package passwd
+# has passwords of `*` in passwd(5), and a shadow file only if something else made one.
+ADD_USER = r"""
+    password=$(sed -n 's/^root:\([^:]*\):.*/\1/p' "$1/etc/passwd")
+    if [ -e "$1/etc/shadow" ]; then
         echo 'default:!:0:0:99999:7:::' >>"$1/etc/shadow"
     fi
     echo "default:$password:1001:0::/opt/app-root/src:/bin/bash" >>"$1/etc/passwd"
@@ -228,11 +233,15 @@ class Systems(equality.Equality):
                 self.assertEqual(*map(without_days, (their, our)))
                 self.assertEqual(len(days), 1)
 
-    def test_in_the_triggers_of_dpkg_only_the_order_differs(self):
+    def test_in_lists_only_the_order_differs(self):
+        lists = ["etc/passwd", "etc/group", "etc/gshadow", "var/lib/dpkg/triggers/File"]
         for system in CHOSEN:
-            with self.subTest(system):
-                their, our = of_both(system, "var/lib/dpkg/triggers/File")
-                self.assertEqual(sorted(their.splitlines()), sorted(our.splitlines()))
+            listed = [it for it in lists if it in ours(system)]
+            differing = [it for it in listed if theirs(system)[it].content != ours(system)[it].content]
+            for path in differing:
+                with self.subTest(system, path=path):
+                    their, our = of_both(system, path)
+                    self.assertEqual(sorted(their.splitlines()), sorted(our.splitlines()))
 
     def test_in_the_key_stores_of_java_only_times_differ(self):
         path = "etc/ssl/certs/java/cacerts"
@@ -307,9 +316,9 @@ def debian():
 
 
 def without_days(shadow):
-    """The lines of a shadow(5) file without the day of the last change."""
+    """The lines of a shadow(5) file without the day of the last change, in alphabetical order."""
     lines = [line.split(b":") for line in shadow.splitlines()]
-    return [[*line[:2], *line[3:]] for line in lines]
+    return sorted([*line[:2], *line[3:]] for line in lines)
 
 
 def certificates(store):
