@@ -45,16 +45,11 @@ class Bench:
             make(place)
         return place
 
-    def prepare(self, names):
-        """Gets ready for the rows of these names."""
-        if not (self.torch.warm.family / "kiln.lock").exists():
-            self.torch.warm.run("lock")
-        changed = self.changed.warm.family
-        if not changed.exists():
-            changed_family(self.torch.warm.family, changed, "torch", SMALL)
-            self.changed.warm.run("lock")
+    def prepare(self, rows):
+        """Gets ready for these rows."""
         cases = [self.base, self.compiled, self.plain]
-        if any(name.startswith("torch") for name in names):
+        if any(name.startswith("torch") for name in rows):
+            self.lock_torch()
             cases += [self.torch, self.changed]
         for case in cases:
             say(f"builds {case.image} {' '.join(case.options)}")
@@ -63,8 +58,19 @@ class Bench:
             if case.name not in self.contexts:
                 context = self.contexts[case.name] = Context(case, self.server)
                 context.prepare(self.changed if case is self.torch else None)
-        self.prepare_engine(BuildKit, {"datascience": [UV, PIP], "torch": [UV]})
-        self.prepare_engine(Buildah, {"datascience": [UV]})
+        runners = {who.partition(" ")[0] for row in rows.values() for who in row.runners}
+        if BuildKit.name in runners:
+            self.prepare_engine(BuildKit, {"datascience": [UV, PIP], "torch": [UV]})
+        if Buildah.name in runners:
+            self.prepare_engine(Buildah, {"datascience": [UV]})
+
+    def lock_torch(self):
+        if not (self.torch.warm.family / "kiln.lock").exists():
+            self.torch.warm.run("lock")
+        changed = self.changed.warm.family
+        if not changed.exists():
+            changed_family(self.torch.warm.family, changed, "torch", SMALL)
+            self.changed.warm.run("lock")
 
     def prepare_engine(self, kind, installers):
         """Starts an engine, makes the images that others stand on and fills its cache mounts."""
@@ -72,7 +78,7 @@ class Bench:
         engine = self.engines[kind.name] = kind(self.work, self.server)
         tar = self.work / "context/base-image/debian.tar"
         if not tar.exists():
-            tar.parent.mkdir(parents=True)
+            tar.parent.mkdir(parents=True, exist_ok=True)
             settled(debian.command(self.contexts["base"].repository, tar))
         engine.provide("debian", "FROM scratch\nADD debian.tar /\n", tar.parent)
         for case in installers.keys() & self.contexts.keys():
