@@ -24,9 +24,10 @@ class Case:
         self.cold = Kiln(work / "cold", family)
 
     def prepare(self):
-        """Builds once; fetches what is missing, and moves packages whose file is gone meanwhile."""
-        if not self.warm.succeeds("--offline", "-q", "build", *self.options, self.image):
-            self.warm.run("-q", "build", "--relock-gone", *self.options, self.image)
+        """Builds once; fetches what is missing, and moves packages only if their file is gone."""
+        build = ["-q", "build", *self.options, self.image]
+        if not self.warm.succeeds("--offline", *build) and not self.warm.succeeds(*build):
+            self.warm.run(*build, "--relock-gone")
 
     def plan(self):
         return Plan(self.warm, self.image, self.options)
