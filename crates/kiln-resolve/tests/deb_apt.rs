@@ -29,14 +29,18 @@ use tempfile::TempDir;
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const BASE: &str = "python3 ca-certificates tzdata curl git less procps";
 
-/// A choice of packages with alternatives, virtual packages and conflicts among their needs.
-const TOPS: [&str; 6] = [
+/// What stands on the base, each by itself: packages with alternatives, virtual packages (also such
+/// as only one package provides), conflicts, needs of any architecture, and versions of the updates
+/// and the security archive among their needs.
+const TOPS: [&str; 8] = [
     "unixodbc libodbc2 fontconfig r-base default-jre-headless",
     "build-essential gfortran python3-dev python3-venv",
     "postgresql-client default-libmysqlclient-dev libgl1 libglib2.0-0",
     "texlive-xetex pandoc nodejs npm",
     "openssh-server nginx supervisor vim-nox sudo",
     "systemd-sysv dbus exim4 xvfb chromium",
+    "default-mta mailutils cron logrotate",
+    "xfce4 firefox-esr libreoffice-calc tigervnc-standalone-server",
 ];
 
 fn sources() -> Sources {
@@ -188,7 +192,7 @@ fn labels(debs: &[Deb]) -> BTreeSet<String> {
 }
 
 /// Both choices, for the base and for each top on it; what differs, both ways.
-fn differences(suite: &str, platform: Platform) -> Vec<String> {
+fn differences(suite: &str, platform: Platform, tops: &[&str]) -> Vec<String> {
     let apt = Apt::new(suite, platform);
     let fetcher = Fetcher::new(FetchOptions::new(sources())).unwrap();
     let start = Instant::now();
@@ -227,7 +231,8 @@ fn differences(suite: &str, platform: Platform) -> Vec<String> {
     let below = solve(&index, &request).unwrap();
     println!("solved in {:?}", start.elapsed());
     compare(BASE, &labels(&below), &apt.choice(BASE));
-    for top in TOPS {
+    let mut sources = BTreeSet::new();
+    for &top in tops {
         let start = Instant::now();
         let request = Request {
             wanted: &wanted(top),
@@ -236,23 +241,34 @@ fn differences(suite: &str, platform: Platform) -> Vec<String> {
         };
         let above = solve(&index, &request).unwrap();
         println!("solved in {:?}", start.elapsed());
-        let ours = labels(&[below.as_slice(), &above].concat());
+        let all = [below.as_slice(), &above].concat();
+        let ours = labels(&all);
         compare(top, &ours, &apt.choice(&format!("{BASE} {top}")));
+        sources.extend(all.into_iter().map(|deb| deb.source));
     }
+    assert_eq!(
+        Vec::from_iter(sources),
+        ["debian", "debian-security"],
+        "versions of both are among what was chosen"
+    );
     found
 }
 
 #[test]
 fn bookworm_is_solved_as_apt_solves_it() {
-    assert_eq!(differences("bookworm", Platform::LinuxAmd64), [""; 0]);
+    assert_eq!(
+        differences("bookworm", Platform::LinuxAmd64, &TOPS),
+        [""; 0]
+    );
 }
 
 #[test]
 fn trixie_is_solved_as_apt_solves_it() {
-    assert_eq!(differences("trixie", Platform::LinuxAmd64), [""; 0]);
+    assert_eq!(differences("trixie", Platform::LinuxAmd64, &TOPS), [""; 0]);
 }
 
 #[test]
 fn another_architecture_is_solved_as_apt_solves_it() {
-    assert_eq!(differences("bookworm", Platform::LinuxArm64), [""; 0]);
+    let found = differences("bookworm", Platform::LinuxArm64, &TOPS[..6]);
+    assert_eq!(found, [""; 0]);
 }
