@@ -46,9 +46,6 @@ class Kiln:
         """Where the store keeps a downloaded archive."""
         return self.store / "downloads/sha256" / digest.removeprefix("sha256:")
 
-    def blob(self, digest):
-        return self.store / "blobs/sha256" / digest.removeprefix("sha256:")
-
 
 class Plan:
     """The steps of one image."""

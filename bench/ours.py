@@ -63,10 +63,18 @@ class Case:
                 if key in keys:
                     out.write(line)
                     [result] = json.loads(result).values()
-                    blob = self.cold.blob(result["digest"])
-                    blob.parent.mkdir(parents=True, exist_ok=True)
-                    if not blob.exists():
-                        blob.hardlink_to(self.warm.blob(result["digest"]))
+                    digest = result["digest"].removeprefix("sha256:")
+                    self.link(f"blobs/sha256/{digest}")
+                    # What the layer holds, in brief; blobs that are no layers have none.
+                    if (self.warm.store / f"actions/outlines/{digest}").exists():
+                        self.link(f"actions/outlines/{digest}")
+
+    def link(self, path):
+        """The cold store has a file of the warm one, too."""
+        target = self.cold.store / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            target.hardlink_to(self.warm.store / path)
 
     # Measured.
 
