@@ -45,6 +45,10 @@ ALL = FEW | {
         "debian-13",
         ["dash", "fonttools[ufo,unicode]", "ipywidgets", "qtconsole", "jupytext", "tzdata"],
     ),
+    "tracking": Set(
+        "debian-12",
+        ["mlflow", "wandb", "tensorboard", "feast", "great-expectations", "dvc", "evidently"],
+    ),
     "notebooks": Set(
         "debian-13",
         ["jupyterlab", "notebook", "nbconvert[webpdf]", "ipympl", "jupyterlab-git", "jupyterlab-lsp"]

@@ -35,6 +35,7 @@ SETS = {
     "r": [*PYTHON, "r-base-core"],
     "blas": [*PYTHON, "fontconfig", "fonts-dejavu-core", "liblapack3", "libopenblas0-pthread"],
     "services": [*PYTHON, "man-db", "molly-guard", "openssh-server", "ssl-cert"],
+    "compilers": [*PYTHON, "build-essential", "gfortran", "nodejs", "pkg-config"],
     "desktop": [*PYTHON, "gtk-update-icon-cache", "libgl1", "libgtk-3-0", "xvfb", "xfonts-base"],
 }
 ONLY_DEBIAN_12 = {"blas": ["libatlas3-base"]}  # Debian 13 has no second BLAS of this kind

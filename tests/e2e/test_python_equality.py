@@ -260,7 +260,7 @@ class Python(equality.Equality):
 
     def test_the_sets_are_of_many_wheels(self):
         wheels = {file for image in self.of_sets() for file in image.wheels}
-        self.assertGreater(len(wheels), 300 if FULL else 100)
+        self.assertGreater(len(wheels), 400 if FULL else 100)
 
     def test_pip_check_finds_nothing_wrong(self):
         for image in self.of_sets():
