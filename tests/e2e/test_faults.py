@@ -20,7 +20,7 @@ import mirror
 from mirror import World, breaks_off, changed, file, slow, status, symlink
 
 # Exit codes, as documented.
-USAGE, RECIPE, RESOLUTION, NETWORK, INTEGRITY, STORAGE = 2, 3, 4, 5, 6, 8
+USAGE, RECIPE, RESOLUTION, NETWORK, INTEGRITY, STORAGE, INTERNAL = 2, 3, 4, 5, 6, 8, 70
 
 
 @functools.cache
@@ -523,6 +523,25 @@ class Processes(Faults):
         self.assertEqual(child.returncode, 130, said)
         self.assertIn("run it again", said)
         self.assert_recovers(bad)
+
+    def test_without_threads_a_build_ends_and_the_next_goes_on(self):
+        poor = world("threads")
+        for number in range(1, 9):
+            # Every thread after so many is refused, as by `ulimit -u`.
+            refuse = f"inject=clone3:error=EAGAIN:when={number}+"
+            command = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=clone3", "-e", refuse]
+            command += [harness.KILN, "--store", poor.store, "--family", poor.family]
+            done = subprocess.run(
+                [*command, "build", World.IMAGE],
+                env={**os.environ, **poor.mirror.env},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            with self.subTest(number=number):
+                self.assertIn(done.returncode, [0, INTERNAL], done.stderr)
+                show(command, done)
+        self.assert_recovers(poor)
 
     def test_two_builds_at_once_in_one_store_give_one_result(self):
         shared = world("twice")

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     if completion::answer() {
         return ExitCode::from(exit::SUCCESS);
     }
+    end_at_panics();
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -52,4 +53,14 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Makes a panic of any thread end the process at once, as a fault of kiln's own. Others may wait
+/// for the thread that died, and would for ever; the store survives any end.
+fn end_at_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(i32::from(exit::INTERNAL));
+    }));
 }

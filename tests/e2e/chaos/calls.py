@@ -15,10 +15,10 @@ ERRORS = {
     "EAGAIN": "clone3 clone",
 }
 # Without memory or threads the loader, the allocator and libraries give up in their own ways: 127 is the
-# loader's, 101 that of a panic.
-ABRUPTLY = dict.fromkeys(["ENOMEM", "EAGAIN"], (-signal.SIGABRT, -signal.SIGSEGV, 127, 101))
+# loader's, 70 that of a panic.
+ABRUPTLY = dict.fromkeys(["ENOMEM", "EAGAIN"], (-signal.SIGABRT, -signal.SIGSEGV, 127, 70))
 # Threads wake each other by writing to an eventfd, which cannot fail for want of space; libraries rely on it.
-PANIC = (101,)
+PANIC = (70,)
 
 
 def failing(run):
