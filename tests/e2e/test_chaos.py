@@ -8,8 +8,8 @@ import unittest
 import harness
 
 FULL = "KILN_E2E_FULL" in os.environ
-RUNS = "450" if FULL else "40"
-SEED = "1"
+RUNS = "450" if FULL else "36"
+SEED = "5"
 
 
 class Chaos(unittest.TestCase):
