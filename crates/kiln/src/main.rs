@@ -57,7 +57,10 @@ fn main() -> ExitCode {
 
 /// Makes a panic of any thread end the process at once, as a fault of kiln's own. Others may wait
 /// for the thread that died, and would for ever; the store survives any end.
-#[expect(clippy::exit, reason = "a thread that panics cannot make `main` return")]
+#[expect(
+    clippy::exit,
+    reason = "a thread that panics cannot make `main` return"
+)]
 fn end_at_panics() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
