@@ -30,6 +30,9 @@ pub(super) const ARCHIVES: &str = "/run/kiln/archives";
 const CONTROL: &str = "/var/lib/dpkg/tmp.ci";
 /// invoke-rc.d asks it whether services may be started: 101 is "no".
 const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// Leaves triggers to the run that configures everything, as apt does: what they bring up to date
+/// must see what all scripts have made, such as man-db the manuals of alternatives.
+const NO_TRIGGERS: &str = "--no-triggers";
 /// Says what is wrong with the database, if anything is.
 const AUDIT: &str =
     r#"found=$(dpkg --audit) || exit; [ -z "$found" ] || { echo "$found"; exit 1; }"#;
@@ -80,6 +83,7 @@ pub(super) fn steps(set: &Set<'_>) -> Vec<Step> {
         steps.push(run(&[
             "/usr/bin/dpkg",
             "--force-depends",
+            NO_TRIGGERS,
             "--unpack",
             archive,
         ]));
@@ -186,7 +190,13 @@ fn configure(facts: &DebFacts) -> Step {
     } else {
         &name
     };
-    run(&["/usr/bin/dpkg", "--force-depends", "--configure", name])
+    run(&[
+        "/usr/bin/dpkg",
+        "--force-depends",
+        NO_TRIGGERS,
+        "--configure",
+        name,
+    ])
 }
 
 fn has_preinst(facts: &DebFacts) -> bool {
@@ -295,8 +305,8 @@ mod tests {
             [
                 format!("copy {info}/dash.preinst {CONTROL}/preinst"),
                 format!("{CONTROL}/preinst install"),
-                "/usr/bin/dpkg --force-depends --configure dash:amd64".into(),
-                "/usr/bin/dpkg --force-depends --configure dpkg:amd64".into(),
+                "/usr/bin/dpkg --force-depends --no-triggers --configure dash:amd64".into(),
+                "/usr/bin/dpkg --force-depends --no-triggers --configure dpkg:amd64".into(),
                 format!("copy {info}/git.md5sums {CONTROL}/md5sums"),
                 format!("copy {info}/git.preinst {CONTROL}/preinst"),
                 format!("{CONTROL}/preinst install"),
@@ -304,6 +314,28 @@ mod tests {
                 format!("/bin/sh -c {AUDIT}"),
             ]
         );
+    }
+
+    #[test]
+    fn triggers_wait_until_everything_is_configured() {
+        let essential = package("dash", "Essential: yes\n", &["control"]);
+        let needed = package("passwd", "", &["control"]);
+        let needs = package("sshd", "Pre-Depends: passwd\n", &["control", "preinst"]);
+        let guard = package("molly-guard", "", &["control"]);
+        let steps = steps(&Set {
+            unpacked: vec![&essential, &needed, &needs],
+            archives: vec![(&guard, "/run/kiln/archives/molly-guard.deb".into())],
+            ..Set::default()
+        });
+        let spoken = spoken(&steps);
+        let runs = spoken.iter().filter(|it| it.starts_with("/usr/bin/dpkg"));
+        let with_triggers: Vec<_> = runs
+            .clone()
+            .filter(|it| !it.contains(" --no-triggers "))
+            .collect();
+        assert_eq!(with_triggers, ["/usr/bin/dpkg --configure -a"]);
+        assert_eq!(runs.clone().next_back(), Some(with_triggers[0]));
+        assert_eq!(runs.count(), 4);
     }
 
     #[test]
@@ -380,7 +412,8 @@ mod tests {
         assert_eq!(
             spoken[2..4],
             [
-                "/usr/bin/dpkg --force-depends --unpack /run/kiln/archives/molly-guard.deb",
+                "/usr/bin/dpkg --force-depends --no-triggers --unpack \
+                 /run/kiln/archives/molly-guard.deb",
                 "/usr/bin/dpkg --configure -a",
             ]
         );
