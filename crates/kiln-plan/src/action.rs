@@ -12,7 +12,7 @@ use kiln_recipe::{Platform, PythonVersion};
 use serde::{Deserialize, Serialize};
 
 /// The version of the meaning of actions: raised when the same encoding would give other bytes.
-pub const ACTION_FORMAT: u32 = 1;
+pub const ACTION_FORMAT: u32 = 2;
 
 /// A pure function from declared inputs to one layer, or to one blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(
             encoded,
             format!(
-                "{{\"format\":1,\"platform\":\"linux/amd64\",\"compression\":\"gzip\",\"kind\":\
+                "{{\"format\":2,\"platform\":\"linux/amd64\",\"compression\":\"gzip\",\"kind\":\
                  {{\"pack-wheels\":{{\"placement\":{{\"prefix\":\"/opt/app-root\",\"python\":\
                  \"3.11\",\"uid\":1001,\"gid\":0}},\"wheels\":[{{\"file\":\
                  \"six-1.17.0-py2.py3-none-any.whl\",\"sha256\":\"{six}\"}}],\"winners\":{{}}}}}}}}"

@@ -3,9 +3,32 @@
 use kiln_digest::Digest;
 use kiln_lock::{Deb, Wheel};
 
-/// An archive of this many bytes or more has a layer of its own. An absolute rule: rankings
-/// would shuffle layers when a size changes.
-pub const OWN_LAYER: u64 = 8 << 20;
+/// An archive of so many bytes or more has a layer of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// A Debian package.
+    pub deb: u64,
+    /// A wheel.
+    pub wheel: u64,
+}
+
+/// The rule. It is absolute: rankings would shuffle layers when a size changes. Wheels are updated
+/// one by one, each at its own time, so that a fine cut saves those who pull a fourth of the bytes
+/// of a year; the Debian packages of a base change seldom, and small ones are many.
+pub const OWN_LAYER: Thresholds = Thresholds {
+    deb: 8 << 20,
+    wheel: 1 << 20,
+};
+
+impl Thresholds {
+    /// Twice as large; none when no archive is as large as these are already.
+    pub(crate) fn doubled(self) -> Option<Self> {
+        (self.deb < 1 << 50).then_some(Self {
+            deb: self.deb * 2,
+            wheel: self.wheel * 2,
+        })
+    }
+}
 
 /// Engines and registries cope with 127 layers; this leaves room for what users add on top.
 pub const MAX_LAYERS: usize = 100;

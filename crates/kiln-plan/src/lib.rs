@@ -11,8 +11,8 @@
 //!
 //! An image is a list of sets (see `kiln-lock`), base first. Each set becomes layers, bottom first:
 //!
-//! 1. its Debian packages: one layer for every package whose archive is [`OWN_LAYER`] or larger and
-//!    for every package that dpkg itself must install ([`installed_by_dpkg`]), one for the rest;
+//! 1. its Debian packages: one layer for every package whose archive is as large as [`OWN_LAYER`]
+//!    says and for every package that dpkg itself must install ([`installed_by_dpkg`]), one for the rest;
 //! 2. what their maintainer scripts change, on all layers of the operating system so far;
 //! 3. the Python tree, in the base;
 //! 4. its wheels: those with a layer of their own first, each below its compiled modules, then the
@@ -32,7 +32,7 @@
 //!   removing another image changes no key of it (a property test).
 //! - The key of a package with a layer of its own depends on that package, where it goes, who owns
 //!   it, and the formats: nothing else of the image.
-//! - No image has more than [`MAX_LAYERS`] layers: the threshold doubles until it fits.
+//! - No image has more than [`MAX_LAYERS`] layers: the thresholds double until it fits.
 
 mod action;
 mod command;
@@ -51,6 +51,6 @@ pub use action::{
 };
 pub use config::{ImageConfig, LABEL_KEYS};
 pub use graph::{dot, mermaid};
-pub use layers::{MAX_LAYERS, OWN_LAYER, installed_by_dpkg, usr_merge};
+pub use layers::{MAX_LAYERS, OWN_LAYER, Thresholds, installed_by_dpkg, usr_merge};
 pub use plan::{ImagePlan, Input, LayerUse, Origin, Plan, PlanError, PlanOptions, Step, plan};
 pub use source::{Source, source_plan};

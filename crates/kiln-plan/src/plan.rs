@@ -10,7 +10,7 @@ use crate::{
     action::{Action, BuildProduct, Compression},
     config::{self, ImageConfig},
     draft::{Context, Draft, combination},
-    layers::{MAX_LAYERS, OWN_LAYER},
+    layers::{MAX_LAYERS, OWN_LAYER, Thresholds},
     source::Source,
 };
 
@@ -132,9 +132,9 @@ pub struct ImagePlan {
     pub config: ImageConfig,
     /// Paths (absolute) that packages of several layers may ship, and the package that wins.
     pub winners: BTreeMap<String, String>,
-    /// The size in bytes from which a package has a layer of its own; more than [`OWN_LAYER`]
+    /// The sizes in bytes from which packages have layers of their own; more than [`OWN_LAYER`]
     /// when the image would have had too many layers.
-    pub threshold: u64,
+    pub thresholds: Thresholds,
 }
 
 /// One layer of an image.
@@ -219,7 +219,7 @@ pub fn plan(
     let images = images
         .iter()
         .map(|image| {
-            let (drafts, threshold) = image_drafts(family, &index, image, options)?;
+            let (drafts, thresholds) = image_drafts(family, &index, image, options)?;
             let layers = drafts.into_iter().filter_map(|draft| steps.intern(draft));
             let layers = layers.collect();
             Ok(ImagePlan {
@@ -229,7 +229,7 @@ pub fn plan(
                 layers,
                 config: config::config(family, image)?,
                 winners: winners(family, image),
-                threshold,
+                thresholds,
             })
         })
         .collect::<Result<_, _>>()?;
@@ -369,26 +369,26 @@ impl Steps {
     }
 }
 
-/// The drafts of an image, bottom layer first, and the threshold that made them few enough.
+/// The drafts of an image, bottom layer first, and the thresholds that made them few enough.
 fn image_drafts(
     family: &Family,
     index: &Index<'_>,
     image: &LockedImage,
     options: PlanOptions,
-) -> Result<(Vec<Draft>, u64), PlanError> {
-    let mut threshold = OWN_LAYER;
+) -> Result<(Vec<Draft>, Thresholds), PlanError> {
+    let mut thresholds = OWN_LAYER;
     loop {
-        let drafts = drafts_at(family, index, image, options, threshold)?;
+        let drafts = drafts_at(family, index, image, options, thresholds)?;
         let layers = drafts.iter().filter(|draft| draft.is_layer()).count();
         if layers <= MAX_LAYERS {
-            return Ok((drafts, threshold));
+            return Ok((drafts, thresholds));
         }
-        // No archive is larger than this; doubling on would change nothing.
-        if threshold > 1 << 50 {
-            let image = image.name.clone();
-            return Err(PlanError::TooManyLayers { image, layers });
-        }
-        threshold *= 2;
+        thresholds = thresholds
+            .doubled()
+            .ok_or_else(|| PlanError::TooManyLayers {
+                image: image.name.clone(),
+                layers,
+            })?;
     }
 }
 
@@ -398,7 +398,7 @@ fn drafts_at(
     index: &Index<'_>,
     image: &LockedImage,
     options: PlanOptions,
-    threshold: u64,
+    thresholds: Thresholds,
 ) -> Result<Vec<Draft>, PlanError> {
     let mut context = Context::new(family, image, options)?;
     let base = Context::of_base(family, &image.base, image.platform, PlanOptions::default())?;
@@ -417,7 +417,7 @@ fn drafts_at(
     for (position, set) in sets.iter().enumerate() {
         let component = context.component(&set.component)?;
         let debs = index.debs(&set.debs)?;
-        let mut packed = context.debs(component, &debs, threshold);
+        let mut packed = context.debs(component, &debs, thresholds.deb);
         system.extend(packed.iter().map(|draft| draft.key));
         all_debs.extend(&debs);
         if options.pack_only {
@@ -445,7 +445,7 @@ fn drafts_at(
                 drafts.extend(built);
             }
         }
-        drafts.extend(context.wheels(component, &wheels, threshold, runtime.as_ref()));
+        drafts.extend(context.wheels(component, &wheels, thresholds.wheel, runtime.as_ref()));
         drafts.extend(context.files(component));
         if !options.pack_only {
             for run in &component.runs {

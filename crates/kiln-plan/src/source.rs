@@ -103,7 +103,7 @@ impl Context<'_> {
 
     /// The steps that pack and configure `debs` on top of `layers`, to which theirs are added.
     fn system(&self, component: &Component, debs: &[&Deb], layers: &mut Vec<Digest>) -> Vec<Draft> {
-        let mut drafts = self.debs(component, debs, OWN_LAYER);
+        let mut drafts = self.debs(component, debs, OWN_LAYER.deb);
         layers.extend(drafts.iter().map(|draft| draft.key));
         if !debs.is_empty() {
             let configure = self.configure(component, debs, layers, &drafts);

@@ -224,7 +224,7 @@ pub(crate) fn keys(plan: &Plan, image: usize) -> Vec<Digest> {
 
 /// Packages whose names start with `prefix`, so that no two components bring one name.
 pub(crate) fn packages(prefix: &'static str) -> impl Strategy<Value = Vec<(String, u64)>> {
-    let sizes = prop::collection::btree_map("[a-d][a-z]{0,3}", 1..OWN_LAYER * 2, 0..8);
+    let sizes = prop::collection::btree_map("[a-d][a-z]{0,3}", 1..OWN_LAYER.wheel * 2, 0..8);
     sizes.prop_map(move |sizes| {
         sizes
             .into_iter()

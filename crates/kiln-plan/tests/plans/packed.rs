@@ -24,7 +24,10 @@ fn layers_stand_in_component_order_and_large_packages_alone() {
     let packages = BTreeMap::from([
         (
             "data".to_owned(),
-            vec![("small".to_owned(), 10), ("large".to_owned(), OWN_LAYER)],
+            vec![
+                ("small".to_owned(), 10),
+                ("large".to_owned(), OWN_LAYER.wheel),
+            ],
         ),
         ("lab".to_owned(), vec![("ui".to_owned(), 10)]),
     ]);
@@ -62,15 +65,16 @@ fn images_share_the_steps_that_they_have_in_common() {
 
 #[test]
 fn the_threshold_doubles_until_the_layers_fit() {
-    let many = (0..MAX_LAYERS as u64 + 20).map(|n| (format!("p{n}"), OWN_LAYER + n * (1 << 20)));
+    let size = |n| OWN_LAYER.wheel + n * OWN_LAYER.wheel / 8;
+    let many = (0..MAX_LAYERS as u64 + 20).map(|n| (format!("p{n}"), size(n)));
     let packages = BTreeMap::from([("data".to_owned(), many.collect())]);
     let family = family(&["data"], &["lab"]);
     let plan = plan_of(&family, &lock(&[("data", "lab")], &packages));
     assert!(plan.images[0].layers.len() <= MAX_LAYERS);
     assert_eq!(
-        plan.images[0].threshold,
-        OWN_LAYER * 4,
-        "8 and 16 MiB leave more than 100 layers"
+        plan.images[0].thresholds.wheel,
+        OWN_LAYER.wheel * 4,
+        "twice the size still leaves more than 100 layers"
     );
 }
 

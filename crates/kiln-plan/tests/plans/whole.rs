@@ -80,7 +80,7 @@ fn layers_stand_in_the_documented_order() {
     let packages = BTreeMap::from([
         (
             "data".to_owned(),
-            wheels(&[("large", OWN_LAYER), ("small", 10)]),
+            wheels(&[("large", OWN_LAYER.wheel), ("small", 10)]),
         ),
         ("lab".to_owned(), wheels(&[("ui", 10)])),
     ]);
@@ -239,7 +239,10 @@ fn without_an_interpreter_nothing_is_compiled() {
 
 #[test]
 fn large_wheels_of_binaries_have_no_layer_of_modules_of_their_own() {
-    let packages = BTreeMap::from([("data".to_owned(), wheels(&[("large", OWN_LAYER), ("a", 1)]))]);
+    let packages = BTreeMap::from([(
+        "data".to_owned(),
+        wheels(&[("large", OWN_LAYER.wheel), ("a", 1)]),
+    )]);
     let mut lock = with_python(lock(&[("data", "lab")], &packages));
     let large = lock
         .wheels

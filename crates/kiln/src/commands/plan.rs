@@ -187,10 +187,12 @@ fn totals(plan: &Plan, users: &[usize], state: &State, output: &Output) {
 }
 
 fn threshold_note(image: &ImagePlan, output: &Output) {
-    if image.threshold > kiln_plan::OWN_LAYER {
+    if image.thresholds != kiln_plan::OWN_LAYER {
         output.line(format!(
-            "  note: packages below {} share layers here, so that the image has at most {}",
-            bytes(image.threshold),
+            "  note: wheels below {} and Debian packages below {} share layers here, so that the \
+             image has at most {}",
+            bytes(image.thresholds.wheel),
+            bytes(image.thresholds.deb),
             kiln_plan::MAX_LAYERS,
         ));
     }
