@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod list;
+#[cfg(test)]
+mod words;
 
 use std::{error::Error, io::ErrorKind, path::Path};
 

@@ -196,7 +196,8 @@ fn a_page_that_makes_no_sense_is_said_plainly() {
     let fetcher = fetcher(&server.url("/simple"));
     let error = fetcher.project_page("corp", "a").unwrap_err();
     insta::assert_snapshot!(rendered(&error, server.port()), @r"
-    error: page of project `a` from source `corp` cannot be read: no project page: invalid type: integer `3`, expected a sequence at line 1 column 11 (http://127.0.0.1:PORT/simple/a/)
+    error: page of project `a` from source `corp` cannot be read: no project page: invalid type: integer `3`, expected a list of files at line 1 column 11 (http://127.0.0.1:PORT/simple/a/)
+    hint: perhaps a proxy or a login page answered instead of the source: look at the address, or use another mirror
     ");
     let error = fetcher.project_page("corp", "../a").unwrap_err();
     assert!(matches!(error, FetchError::BadPath { .. }));
