@@ -323,7 +323,7 @@ class Packages(Faults):
 
         clashing = World("across", change)
         said = self.assert_fails(
-            clashing, ["build", "lab-plain"], RECIPE, "alpha/data", "plain: 2 wheels", "`gamma`"
+            clashing, ["build", "lab-plain"], RECIPE, "alpha/data", "`alpha`", "`gamma`"
         )
         # What is known by now must be found out from the outlines of the layers alone.
         clashing.build()
