@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use kiln_digest::{Digest, Hasher};
-use kiln_recipe::{Combination, Component, Family, RunCommand, RunUser};
+use kiln_recipe::{
+    Accelerator, AcceleratorKind, Combination, Component, Family, RunCommand, RunUser,
+};
 
 use crate::lookup::Closure;
 
@@ -93,11 +95,9 @@ pub fn fingerprint_config(family: &Family, image: &Combination) -> Digest {
             fields.text(text);
         }
     }
-    let cuda = family
-        .accelerators
-        .get(&image.accelerator)
-        .is_some_and(|it| it.cuda);
-    fields.number(cuda.into());
+    if let Some(it) = family.accelerators.get(&image.accelerator) {
+        accelerator(&mut fields, it);
+    }
     if let Some(ide) = family.ides.get(&image.ide) {
         fields.list(ide.command.iter(), |fields, word| fields.text(word));
         fields.number(ide.port.unwrap_or_default().into());
@@ -109,6 +109,21 @@ pub fn fingerprint_config(family: &Family, image: &Combination) -> Digest {
         }
     });
     fields.finish()
+}
+
+/// What an accelerator says beyond what all components do. One of kind `cpu` says nothing.
+fn accelerator(fields: &mut Fields, accelerator: &Accelerator) {
+    fields.number((accelerator.kind != AcceleratorKind::Cpu).into());
+    if let Some(code) = &accelerator.code {
+        fields.text(accelerator.kind.name());
+        fields.text(code);
+    }
+    if let Some(cuda) = &accelerator.cuda {
+        fields.text(&cuda.version.to_string());
+        fields.text(cuda.flavour.name());
+        fields.number(cuda.cudnn.into());
+        fields.text(cuda.driver.name());
+    }
 }
 
 fn run(fields: &mut Fields, run: &RunCommand) {

@@ -160,10 +160,14 @@ pub struct Request {
     /// Its OS packages as written, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub os_packages: Vec<String>,
-    /// For a base: `python 3.11`, then its archives as `source suite component…`, in order. For a
-    /// bundle: the bundle it extends, and `independent`.
+    /// For a base: `python 3.11`, then its archives as `source suite component…`, in order. For an
+    /// accelerator: its archives in the same way, with `on base…` where they are for some bases
+    /// alone. For a bundle: the bundle it extends, and `independent`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
+    /// The Python indexes that it names, each with the projects that come from it, sorted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub python_indexes: BTreeMap<String, Vec<String>>,
     /// The projects that it says are built from source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub from_source: BTreeMap<String, SourceRequest>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_recipe::{Component, ComponentId, ComponentKind, Family};
+use kiln_recipe::{Archive, Component, ComponentId, ComponentKind, Family};
 
 use crate::model::{Request, SourceRequest};
 
@@ -35,11 +35,16 @@ fn request(family: &Family, component: &Component) -> Request {
         .map(|file| (file.to.clone(), file.sha256))
         .collect();
     let from = from(family, &component.id);
+    let indexes = component.python_indexes.iter().map(|(source, index)| {
+        let projects = index.projects.keys().cloned().collect();
+        (source.clone(), projects)
+    });
     Request {
         component: component.id.clone(),
         requirements: sorted(component.requirements.iter().map(|it| &it.text)),
         os_packages: sorted(component.os_packages.iter().map(|it| &it.text)),
         from,
+        python_indexes: indexes.collect(),
         from_source: from_source.collect(),
         files,
     }
@@ -57,14 +62,12 @@ fn from(family: &Family, id: &ComponentId) -> Vec<String> {
         ComponentKind::Base => {
             if let Some(base) = family.bases.get(&id.name) {
                 from.push(format!("python {}", base.python));
-                from.extend(base.archives.iter().map(|archive| {
-                    format!(
-                        "{} {} {}",
-                        archive.source,
-                        archive.suite,
-                        archive.components.join(" ")
-                    )
-                }));
+                from.extend(base.archives.iter().map(archive));
+            }
+        }
+        ComponentKind::Accelerator => {
+            if let Some(accelerator) = family.accelerators.get(&id.name) {
+                from.extend(accelerator.archives.iter().map(archive));
             }
         }
         ComponentKind::Bundle => {
@@ -75,7 +78,17 @@ fn from(family: &Family, id: &ComponentId) -> Vec<String> {
                 }
             }
         }
-        ComponentKind::Accelerator | ComponentKind::Ide => {}
+        ComponentKind::Ide => {}
     }
     from
+}
+
+fn archive(archive: &Archive) -> String {
+    let mut words = vec![archive.source.as_str(), &archive.suite];
+    words.extend(archive.components.iter().map(String::as_str));
+    if !archive.bases.is_empty() {
+        words.push("on");
+        words.extend(archive.bases.iter().map(String::as_str));
+    }
+    words.join(" ")
 }

@@ -288,6 +288,7 @@ fn compare_images(
                 bundle,
                 ide,
                 at,
+                ..
             } = image;
             let key = (base, accelerator, bundle, ide, *platform);
             let Some(old) = locked.remove(&key) else {

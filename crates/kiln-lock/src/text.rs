@@ -126,6 +126,12 @@ impl Lock {
             out.some("requirements", &request.requirements);
             out.some("os_packages", &request.os_packages);
             out.some("from", &request.from);
+            if !request.python_indexes.is_empty() {
+                out.child("request.python_indexes");
+                for (source, projects) in &request.python_indexes {
+                    out.list(&quoted(source), projects);
+                }
+            }
             for (project, how) in &request.from_source {
                 out.child(&format!("request.from_source.{}", quoted(project)));
                 out.some("os_packages", &how.os_packages);

@@ -54,6 +54,7 @@ pub(crate) fn combination(image: &LockedImage) -> Combination {
         accelerator: image.accelerator.clone(),
         bundle: image.bundle.clone(),
         ide: image.ide.clone(),
+        max_size: None,
         at: kiln_recipe::Location {
             file: "kiln.lock".into(),
             line: 1,

@@ -25,6 +25,7 @@ pub(crate) fn check(family: &Family, places: &AllPlaces) -> Vec<RecipeError> {
         }
         for components in resolved_together(family) {
             source_collisions(&components, places, problems);
+            index_collisions(&components, places, problems);
         }
     })
 }
@@ -73,6 +74,7 @@ fn images(family: &Family, places: &AllPlaces, problems: &Problems) {
             bundle,
             ide,
             at,
+            ..
         } = image;
         if let Some(first) = combinations.insert((base, accelerator, bundle, ide), at.line) {
             let message = "this image stands twice".to_owned();
@@ -86,10 +88,12 @@ fn images(family: &Family, places: &AllPlaces, problems: &Problems) {
         let Some(parts) = family.image_name(image, "00000000") else {
             continue;
         };
-        if parts.cuda && !family.pattern.has_cuda() {
+        if let (Some(code), false) = (&parts.accelerator, family.pattern.has_accelerator()) {
             problems.add(
                 spot.clone(),
-                "the image has CUDA, which the family's `name-pattern` cannot say",
+                format!(
+                    "the family's `name-pattern` has no place for `{code}`, which tells images with `{accelerator}` from others"
+                ),
                 Some("put `{cuda}-` into the pattern".to_owned()),
             );
             continue;
@@ -117,8 +121,13 @@ fn images(family: &Family, places: &AllPlaces, problems: &Problems) {
 
 fn clash_hint(parts: &ImageName) -> String {
     format!(
-        "names tell images apart by IDE, bundle, the base's `code` (`{}`), Python and CUDA",
-        parts.os
+        "names tell images apart by IDE, bundle, Python, the base's `code` (`{}`) and the \
+         accelerator's ({})",
+        parts.os,
+        parts
+            .accelerator
+            .as_ref()
+            .map_or_else(|| "none".to_owned(), |code| format!("`{code}`"))
     )
 }
 
@@ -178,6 +187,29 @@ fn source_collisions(components: &[&Component], places: &AllPlaces, problems: &P
                 format!("`{first}` already says how `{project}` is built"),
                 Some("one says it for all whose packages are chosen together".to_owned()),
             );
+        }
+    }
+}
+
+/// Two components that take one project from different indexes, reported at the later one.
+fn index_collisions(components: &[&Component], places: &AllPlaces, problems: &Problems) {
+    let mut seen: BTreeMap<&str, (&str, &ComponentId)> = BTreeMap::new();
+    for component in components {
+        for (source, index) in &component.python_indexes {
+            for project in index.projects.keys() {
+                let first = *seen.entry(project).or_insert((source, &component.id));
+                if first.0 == source {
+                    continue;
+                }
+                let spot = places.components.get(&component.id);
+                let spot = spot.and_then(|it| it.rules.indexed.get(project));
+                problems.add(
+                    spot.cloned()
+                        .unwrap_or_else(|| Spot::file(&component.at.file)),
+                    format!("`{}` already takes `{project}` from `{}`", first.1, first.0),
+                    Some("one project comes from one index".to_owned()),
+                );
+            }
         }
     }
 }

@@ -1,14 +1,17 @@
 //! What the files of all kinds of components have in common.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
+    family::Names,
     files::FamilyFiles,
     from_source,
     model::{Component, ComponentId, User},
     placed,
     reader::{Table, Text},
-    requirement, run,
+    requirement,
+    rules::{self, RulePlaces},
+    run,
     source::Spot,
 };
 
@@ -16,8 +19,8 @@ use crate::{
 pub(crate) struct Context<'a> {
     pub(crate) files: &'a FamilyFiles,
     pub(crate) user: &'a User,
-    /// The names of all bundles.
-    pub(crate) bundles: BTreeSet<&'a str>,
+    /// The names of all components.
+    pub(crate) names: &'a Names<'a>,
 }
 
 /// Places in a component's file that its plain data do not hold.
@@ -31,6 +34,8 @@ pub(crate) struct Places {
     pub(crate) runs: Vec<Vec<Spot>>,
     /// Where each project of `component.from_source` stands, by project.
     pub(crate) from_source: BTreeMap<String, Spot>,
+    /// Where the component's rules stand.
+    pub(crate) rules: RulePlaces,
 }
 
 /// Reads the keys that every component may have. `dir` is the component's own directory.
@@ -67,11 +72,13 @@ pub(crate) fn read(
     let files = placed::read(table, dir, context, &mut component.files);
     let runs = run::read(table, dir, context, &mut component.runs);
     let from_source = from_source::read(table, &mut component.from_source);
+    let rules = rules::read(table, &mut component);
     let places = Places {
         env,
         files,
         runs,
         from_source,
+        rules,
     };
     (component, places)
 }
@@ -115,6 +122,19 @@ pub(crate) fn os_packages(table: &mut Table<'_>) -> Vec<crate::OsPackage> {
         list.push(package);
     }
     list
+}
+
+/// The items of a list of names without those that stand twice, which are reported.
+pub(crate) fn names_once<'a>(texts: Vec<Text<'a>>, key: &str) -> Vec<Text<'a>> {
+    let mut once: Vec<Text<'a>> = Vec::new();
+    for text in texts {
+        if once.iter().any(|it| it.value == text.value) {
+            text.error(format!("`{}` stands twice in `{key}`", text.value), None);
+        } else {
+            once.push(text);
+        }
+    }
+    once
 }
 
 /// Whether it can be the name of an environment variable; an error has been reported when not.

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     component::normal_path,
     error::suggest,
-    model::{Combination, ComponentKind, Platform, User},
+    model::{Combination, ComponentKind, Platform, User, Waiver},
     name::{NamePattern, is_name_part},
     parts::source_name,
     reader::{Table, Text},
+    rules, size,
     source::Spot,
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) bytecode: bool,
     pub(crate) sources: BTreeMap<String, String>,
     pub(crate) images: Vec<(Combination, Spot)>,
+    pub(crate) waivers: Vec<Waiver>,
 }
 
 /// The names of all components, by kind.
@@ -55,6 +57,7 @@ impl Default for Settings {
             bytecode: true,
             sources: BTreeMap::new(),
             images: Vec::new(),
+            waivers: Vec::new(),
         }
     }
 }
@@ -90,6 +93,7 @@ pub(crate) fn read(mut root: Table<'_>, names: &Names<'_>) -> Settings {
             Some("one for each image: `base`, `bundle` and `ide`".to_owned()),
         );
     }
+    settings.waivers = rules::waivers(&mut root);
     root.finish();
     settings
 }
@@ -269,6 +273,7 @@ fn image(mut table: Table<'_>, names: &Names<'_>) -> Option<(Combination, Spot)>
     let accelerator = table.text("accelerator");
     let bundle = table.required("bundle");
     let ide = table.text("ide");
+    let max_size = size::limit(&mut table);
     table.finish();
     let or = |text: Option<Text<'_>>, kind, default: &str| match text {
         Some(text) => known(&text, kind, names),
@@ -286,6 +291,7 @@ fn image(mut table: Table<'_>, names: &Names<'_>) -> Option<(Combination, Spot)>
             accelerator,
             bundle: bundle?,
             ide: ide?,
+            max_size,
             at,
         },
         spot,
@@ -293,7 +299,7 @@ fn image(mut table: Table<'_>, names: &Names<'_>) -> Option<(Combination, Spot)>
 }
 
 /// The name of a component that exists; an error has been reported where there is none.
-fn known(text: &Text<'_>, kind: ComponentKind, names: &Names<'_>) -> Option<String> {
+pub(crate) fn known(text: &Text<'_>, kind: ComponentKind, names: &Names<'_>) -> Option<String> {
     let known = names.get(&kind);
     if known.is_some_and(|names| names.contains(text.value.as_str())) {
         return Some(text.value.clone());

@@ -91,6 +91,7 @@
 //! - No two components of an image place a file at one path; no two components of images that
 //!   differ in the IDE alone say how one project is built; every `${NAME}` was set before.
 
+mod accelerator;
 mod check;
 mod component;
 mod error;
@@ -104,9 +105,11 @@ mod parts;
 mod placed;
 mod reader;
 mod requirement;
+mod rules;
 mod run;
 mod schema;
 mod select;
+mod size;
 mod source;
 
 pub use error::{RecipeError, RecipeErrors};

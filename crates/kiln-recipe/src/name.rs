@@ -1,12 +1,13 @@
 //! The grammar of image names: rendering and parsing back.
 //!
 //! A pattern is literal text with the placeholders `{ide}`, `{bundle}`, `{os}`, `{python}`,
-//! `{release}` and `{date}`, each exactly once, and at most one `{cuda}`, which stands for `cuda`
-//! in names of CUDA images and for nothing, *together with one separator beside it*, in others.
+//! `{release}` and `{date}`, each exactly once, and at most one `{cuda}`, which may be spelt
+//! `{accelerator}`. It stands for the code of the image's accelerator (`cuda`, `cuda12.devel`) and,
+//! where that has none, for nothing, *together with one separator beside it*.
 //!
 //! What makes names parse back: no part of a name holds `-` or `_` ([`is_name_part`]), and every
 //! placeholder is followed by one of the two or by the end. So a name falls apart in one way only,
-//! and the number of separators tells whether the `cuda` is there.
+//! and the number of separators tells whether an accelerator's code is there.
 //!
 //! Names are tags of OCI images, so they keep to the tag grammar (distribution-spec, "Pulling
 //! manifests"): at most 128 of `[A-Za-z0-9_.-]`, not beginning with `.` or `-`.
@@ -24,8 +25,8 @@ pub struct NamePattern {
 /// The parts of an image name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageName {
-    /// Whether the image has CUDA.
-    pub cuda: bool,
+    /// The accelerator's code; none for images that compute on the processor alone.
+    pub accelerator: Option<String>,
     /// The IDE, `runtime` for none.
     pub ide: String,
     /// The bundle.
@@ -49,12 +50,15 @@ pub enum PatternError {
     /// A placeholder that must stand once.
     #[error("`{{{0}}}` must stand exactly once")]
     NotOnce(&'static str),
+    /// Both spellings of the accelerator's placeholder.
+    #[error("`{{cuda}}` and `{{accelerator}}` are the same: one of them may stand once")]
+    BothSpellings,
     /// Two placeholders without anything between them, or with something that a part may hold.
     #[error("after `{{{0}}}` must come `-`, `_` or the end")]
     NoSeparator(&'static str),
-    /// `{cuda}` at the end, after something else than a separator.
-    #[error("before `{{cuda}}` at the end must come `-` or `_`")]
-    CudaAtEnd,
+    /// The accelerator's placeholder at the end, after something else than a separator.
+    #[error("before `{{{0}}}` at the end must come `-` or `_`")]
+    AcceleratorAtEnd(&'static str),
     /// A character that image tags may not have.
     #[error("`{0}` may not stand in an image tag")]
     Character(char),
@@ -82,14 +86,31 @@ pub struct NameError {
     pattern: String,
 }
 
-const CUDA: &str = "cuda";
-const PLACEHOLDERS: [&str; 7] = [CUDA, "ide", "bundle", "os", "python", "release", "date"];
+/// The two spellings of the placeholder for the accelerator's code.
+const ACCELERATOR: [&str; 2] = ["cuda", "accelerator"];
+const PLACEHOLDERS: [&str; 8] = [
+    "cuda",
+    "accelerator",
+    "ide",
+    "bundle",
+    "os",
+    "python",
+    "release",
+    "date",
+];
 const SEPARATORS: [char; 2] = ['-', '_'];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token<'a> {
     Literal(&'a str),
     Part(&'static str),
+}
+
+impl Token<'_> {
+    /// Whether it is the placeholder for the accelerator's code.
+    fn is_accelerator(&self) -> bool {
+        matches!(self, Self::Part(name) if ACCELERATOR.contains(name))
+    }
 }
 
 /// Whether a text may be a part of an image name: lowercase letters, digits and dots, a letter or
@@ -118,9 +139,13 @@ impl NamePattern {
                 .iter()
                 .filter(|token| **token == Token::Part(placeholder))
                 .count();
-            if count > 1 || (count == 0 && placeholder != CUDA) {
+            let optional = ACCELERATOR.contains(&placeholder);
+            if count > 1 || (count == 0 && !optional) {
                 return Err(PatternError::NotOnce(placeholder));
             }
+        }
+        if tokens.iter().filter(|it| it.is_accelerator()).count() > 1 {
+            return Err(PatternError::BothSpellings);
         }
         for (index, token) in tokens.iter().enumerate() {
             match (token, tokens.get(index + 1)) {
@@ -130,17 +155,19 @@ impl NamePattern {
                     }
                 }
                 (Token::Part(_), Some(Token::Literal(next))) if next.starts_with(SEPARATORS) => {}
-                (Token::Part(CUDA), None) => match index.checked_sub(1).map(|it| tokens[it]) {
-                    Some(Token::Literal(before)) if before.ends_with(SEPARATORS) => {}
-                    _ => return Err(PatternError::CudaAtEnd),
-                },
+                (Token::Part(name), None) if token.is_accelerator() => {
+                    match index.checked_sub(1).map(|it| tokens[it]) {
+                        Some(Token::Literal(before)) if before.ends_with(SEPARATORS) => {}
+                        _ => return Err(PatternError::AcceleratorAtEnd(name)),
+                    }
+                }
                 (Token::Part(_), None) => {}
                 (Token::Part(name), _) => return Err(PatternError::NoSeparator(name)),
             }
         }
-        // The name without `cuda` may begin with what follows `{cuda}-`.
-        for cuda in [true, false] {
-            if let Some(Token::Literal(first)) = flatten(&tokens, cuda).first()
+        // The name without a code may begin with what follows `{cuda}-`.
+        for with_code in [true, false] {
+            if let Some(Token::Literal(first)) = flatten(&tokens, with_code).first()
                 && first.starts_with(['.', '-'])
             {
                 return Err(PatternError::Beginning);
@@ -151,9 +178,10 @@ impl NamePattern {
         })
     }
 
-    /// Whether names tell CUDA images from others.
-    pub fn has_cuda(&self) -> bool {
-        self.text.contains("{cuda}")
+    /// Whether names say the accelerator's code.
+    pub fn has_accelerator(&self) -> bool {
+        let said = |name: &str| self.text.contains(&format!("{{{name}}}"));
+        ACCELERATOR.into_iter().any(said)
     }
 
     /// The name of an image. It parses back when each part [`is_name_part`], `python` is `py` and
@@ -163,7 +191,7 @@ impl NamePattern {
         let Ok(tokens) = tokens(&self.text) else {
             return self.text.clone();
         };
-        flatten(&tokens, name.cuda)
+        flatten(&tokens, name.accelerator.is_some())
             .into_iter()
             .map(|token| match token {
                 Token::Literal(literal) => literal,
@@ -174,7 +202,7 @@ impl NamePattern {
                     "python" => &name.python,
                     "release" => &name.release,
                     "date" => &name.date,
-                    _ => CUDA,
+                    _ => name.accelerator.as_deref().unwrap_or_default(),
                 },
             })
             .collect()
@@ -193,8 +221,8 @@ impl NamePattern {
         // At most one of the two fits: they differ in the number of separators.
         [false, true]
             .into_iter()
-            .filter(|cuda| !cuda || self.has_cuda())
-            .find_map(|cuda| match_name(&flatten(&tokens, cuda), cuda, text))
+            .filter(|with_code| !with_code || self.has_accelerator())
+            .find_map(|with_code| match_name(&flatten(&tokens, with_code), text))
             .ok_or_else(error)
     }
 }
@@ -231,12 +259,12 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, PatternError> {
     Ok(tokens)
 }
 
-/// The tokens of a CUDA image's name, or of another's: without `{cuda}` and the separator after
-/// it, or before it when it stands last.
-fn flatten<'a>(tokens: &[Token<'a>], cuda: bool) -> Vec<Token<'a>> {
+/// The tokens of names with the accelerator's code, or of those without: then its placeholder is
+/// missing together with the separator after it, or before it when it stands last.
+fn flatten<'a>(tokens: &[Token<'a>], with_code: bool) -> Vec<Token<'a>> {
     let mut tokens = tokens.to_vec();
-    let position = tokens.iter().position(|token| *token == Token::Part(CUDA));
-    if let (false, Some(position)) = (cuda, position) {
+    let position = tokens.iter().position(Token::is_accelerator);
+    if let (false, Some(position)) = (with_code, position) {
         tokens.remove(position);
         if let Some(Token::Literal(next)) = tokens.get_mut(position) {
             *next = next.get(1..).unwrap_or_default();
@@ -248,9 +276,9 @@ fn flatten<'a>(tokens: &[Token<'a>], cuda: bool) -> Vec<Token<'a>> {
     tokens
 }
 
-fn match_name(tokens: &[Token<'_>], cuda: bool, text: &str) -> Option<ImageName> {
+fn match_name(tokens: &[Token<'_>], text: &str) -> Option<ImageName> {
     let mut name = ImageName {
-        cuda,
+        accelerator: None,
         ide: String::new(),
         bundle: String::new(),
         os: String::new(),
@@ -276,8 +304,7 @@ fn match_name(tokens: &[Token<'_>], cuda: bool, text: &str) -> Option<ImageName>
                         let version = value.strip_prefix("py").unwrap_or_default();
                         (&mut name.python, version.len() >= 2 && digits(version))
                     }
-                    _ if value == CUDA => continue,
-                    _ => return None,
+                    _ => (name.accelerator.insert(String::new()), is_name_part(value)),
                 };
                 if !legal {
                     return None;

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    check,
+    accelerator, check,
     component::{Context, Places},
     error::{RecipeError, RecipeErrors},
     family::{self, Names, Settings},
     files::FamilyFiles,
-    model::{Accelerator, Component, ComponentId, ComponentKind, Family, Ide},
+    model::{Accelerator, AcceleratorKind, Component, ComponentId, ComponentKind, Family, Ide},
     name::is_name_part,
     parts,
     reader::{Table, document},
@@ -186,14 +186,10 @@ fn read(
         }
         Settings::default()
     };
-    let bundles = names
-        .get(&ComponentKind::Bundle)
-        .cloned()
-        .unwrap_or_default();
     let context = Context {
         files,
         user: &settings.user,
-        bundles,
+        names: &names,
     };
     let mut places = AllPlaces::default();
     let mut family = Family {
@@ -217,6 +213,7 @@ fn read(
         bundles: BTreeMap::new(),
         ides: BTreeMap::new(),
         images: Vec::new(),
+        waivers: settings.waivers,
         texts: BTreeMap::new(),
     };
     for (image, spot) in settings.images {
@@ -259,7 +256,7 @@ fn component(
             places
         }
         ComponentKind::Accelerator => {
-            let (accelerator, places) = parts::accelerator(table, id.clone(), &dir, context);
+            let (accelerator, places) = accelerator::read(table, id.clone(), &dir, context);
             family.accelerators.insert(name, accelerator);
             places
         }
@@ -307,7 +304,10 @@ fn builtin(family: &mut Family) {
         "cpu".to_owned(),
         Accelerator {
             component: cpu,
-            cuda: false,
+            kind: AcceleratorKind::Cpu,
+            code: None,
+            cuda: None,
+            archives: Vec::new(),
         },
     );
     let runtime = Component::new(id(ComponentKind::Ide, "runtime"), nowhere);

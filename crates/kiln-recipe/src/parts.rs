@@ -1,11 +1,13 @@
 //! The files of components: what each kind has beyond what all have.
 
 use crate::{
-    component::{self, Context, Places},
+    component::{self, Context, Places, names_once},
     error::suggest,
-    model::{Accelerator, Archive, Base, Bundle, ComponentId, Ide, PythonVersion},
+    family::known,
+    model::{Archive, Base, Bundle, ComponentId, ComponentKind, Ide, PythonVersion},
     name::is_name_part,
     reader::{Table, Text},
+    size,
     source::Spot,
 };
 
@@ -48,7 +50,7 @@ pub(crate) fn base(
     let archives: Vec<_> = table
         .tables("archive")
         .into_iter()
-        .filter_map(|table| archive(table, &suite, context))
+        .filter_map(|table| archive(table, Some(&suite), context))
         .collect();
     if table.lacks("archive") {
         table.error(
@@ -70,12 +72,23 @@ pub(crate) fn base(
     (base, places)
 }
 
-fn archive(mut table: Table<'_>, base_suite: &str, context: &Context<'_>) -> Option<Archive> {
+/// Reads an archive: of a base that has this suite, or of an accelerator, which says for which
+/// bases it is.
+pub(crate) fn archive(
+    mut table: Table<'_>,
+    base_suite: Option<&str>,
+    context: &Context<'_>,
+) -> Option<Archive> {
     let at = table.source.spot(&table.span()).at;
     let source = table.required("source");
-    let suite = table
-        .text("suite")
-        .map_or(base_suite.to_owned(), |suite| word(suite, "suite"));
+    let suite = match base_suite {
+        Some(suite) => Some(
+            table
+                .text("suite")
+                .map_or_else(|| suite.to_owned(), |text| word(text, "suite")),
+        ),
+        None => table.required("suite").map(|text| word(text, "suite")),
+    };
     let components = match table.texts("components") {
         None => vec!["main".to_owned()],
         Some(list) => list
@@ -85,9 +98,18 @@ fn archive(mut table: Table<'_>, base_suite: &str, context: &Context<'_>) -> Opt
     };
     let keyring = table.required("keyring");
     let check_valid_until = table.boolean("check-valid-until", true);
+    let mut bases = Vec::new();
+    if base_suite.is_none() {
+        let texts = names_once(table.texts("bases").unwrap_or_default(), "bases");
+        bases.extend(
+            texts
+                .iter()
+                .filter_map(|it| known(it, ComponentKind::Base, context.names)),
+        );
+    }
     table.finish();
     let source = source_name(&source?)?;
-    let keyring = keyring?;
+    let (suite, keyring) = (suite?, keyring?);
     let path = format!("keyrings/{}", keyring.value);
     let Some(bytes) = context.files.files.get(&path) else {
         let known = context
@@ -109,6 +131,7 @@ fn archive(mut table: Table<'_>, base_suite: &str, context: &Context<'_>) -> Opt
         keyring: path,
         keyring_bytes: bytes.clone(),
         check_valid_until,
+        bases,
         at,
     })
 }
@@ -140,19 +163,6 @@ pub(crate) fn source_name(text: &Text<'_>) -> Option<String> {
     fine.then(|| value.clone())
 }
 
-/// Reads an accelerator's file.
-pub(crate) fn accelerator(
-    mut table: Table<'_>,
-    id: ComponentId,
-    dir: &str,
-    context: &Context<'_>,
-) -> (Accelerator, Places) {
-    let (component, places) = component::read(&mut table, id, dir, context);
-    let cuda = table.boolean("cuda", false);
-    table.finish();
-    (Accelerator { component, cuda }, places)
-}
-
 /// Reads a bundle's file. The spot is that of `extends`.
 pub(crate) fn bundle(
     mut table: Table<'_>,
@@ -163,16 +173,18 @@ pub(crate) fn bundle(
     let (component, places) = component::read(&mut table, id, dir, context);
     let extends = table.text("extends");
     let independent = table.boolean("independent", false);
+    let max_size = size::limit(&mut table);
     table.finish();
     let mut spot = None;
     let extends = extends.and_then(|parent| {
         spot = Some(parent.source.spot(&parent.span));
-        if context.bundles.contains(parent.value.as_str()) {
+        let bundles = context.names.get(&ComponentKind::Bundle);
+        if bundles.is_some_and(|names| names.contains(parent.value.as_str())) {
             return Some(parent.value);
         }
-        let known = context
-            .bundles
-            .iter()
+        let known = bundles
+            .into_iter()
+            .flatten()
             .copied()
             .filter(|name| *name != component.id.name);
         let hint = suggest(&parent.value, "bundles", known);
@@ -184,6 +196,7 @@ pub(crate) fn bundle(
             component,
             extends,
             independent,
+            max_size,
         },
         places,
         spot,

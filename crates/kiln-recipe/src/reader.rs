@@ -191,6 +191,29 @@ impl<'a> Table<'a> {
         self.error(format!("missing `{key}`{place}"), None);
     }
 
+    /// A word of a list, and what it stands for; an error has been reported for another.
+    pub(crate) fn word<T: Copy>(
+        &mut self,
+        key: &'static str,
+        many: &str,
+        known: &[(&str, T)],
+    ) -> Option<T> {
+        let text = self.text(key)?;
+        let found = known.iter().find(|(name, _)| *name == text.value);
+        if found.is_none() {
+            let names = known.iter().map(|(name, _)| *name);
+            let hint = suggest(&text.value, many, names);
+            text.error(format!("unknown {key} `{}`", text.value), hint);
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// Whether a key's value is a Boolean.
+    pub(crate) fn is_boolean(&self, key: &str) -> bool {
+        let item = self.entries.get(key);
+        item.is_some_and(|item| item.get_ref().as_bool().is_some())
+    }
+
     /// A Boolean; `default` when it is not there or is something else.
     pub(crate) fn boolean(&mut self, key: &'static str, default: bool) -> bool {
         let Some(item) = self.take(key) else {

@@ -59,18 +59,26 @@ mod tests {
     /// The keys that the readers know, by file and table, taken from what they say about an
     /// unknown key in every table.
     fn keys_of_the_readers() -> BTreeMap<(String, String), BTreeSet<String>> {
-        let component = ["[[file]]", "[from-source.a]", "[[run]]", "[[run.artifact]]"]
-            .map(|header| format!("{header}\n{UNKNOWN} = 1\n"))
-            .concat();
+        let component = [
+            "[[file]]",
+            "[from-source.a]",
+            "[python-index.a]",
+            "[[waive]]",
+            "[[run]]",
+            "[[run.artifact]]",
+        ]
+        .map(|header| format!("{header}\n{UNKNOWN} = 1\n"))
+        .concat();
         let component = format!("{UNKNOWN} = 1\n{component}");
         let base = format!("{component}[[archive]]\n{UNKNOWN} = 1\n");
+        let accelerator = format!("{base}[cuda]\n{UNKNOWN} = 1\n");
         let kiln = format!(
-            "{UNKNOWN} = 1\n[family]\n{UNKNOWN} = 1\n[user]\n{UNKNOWN} = 1\n[[image]]\n{UNKNOWN} = 1\n"
+            "{UNKNOWN} = 1\n[family]\n{UNKNOWN} = 1\n[user]\n{UNKNOWN} = 1\n[[image]]\n{UNKNOWN} = 1\n[[waive]]\n{UNKNOWN} = 1\n"
         );
         let files = [
             ("kiln.toml", &kiln),
             ("bases/a.toml", &base),
-            ("accelerators/a.toml", &component),
+            ("accelerators/a.toml", &accelerator),
             ("bundles/a/bundle.toml", &component),
             ("ides/a/ide.toml", &component),
         ];
@@ -92,7 +100,8 @@ mod tests {
             let table = place
                 .trim_start_matches(" in ")
                 .replace(['`', '[', ']'], "")
-                .replace("from-source.a", "from-source");
+                .replace("from-source.a", "from-source")
+                .replace("python-index.a", "python-index");
             let hint = error.hint.unwrap();
             let known = hint
                 .split('`')

@@ -16,7 +16,7 @@ fn files() -> FamilyFiles {
         ("kiln.toml", KILN),
         ("bases/debian-12.toml", BASE),
         ("bases/debian-12/passwd", "root:x:0:0::/root:/bin/sh\n"),
-        ("accelerators/cuda12.toml", "cuda = true\n"),
+        ("accelerators/cuda12.toml", CUDA),
         (
             "bundles/minimal/bundle.toml",
             "requirements = [\"pip~=26.3.0\"]\n",
@@ -70,6 +70,20 @@ PATH = "/usr/bin:/bin"
 [[file]]
 source = "passwd"
 to = "/etc/passwd"
+"#;
+
+const CUDA: &str = r#"kind = "cuda"
+code = "cuda12"
+
+[cuda]
+version = "12.9"
+flavour = "runtime"
+
+[[archive]]
+source = "nvidia"
+suite = "bookworm"
+keyring = "debian.asc"
+bases = ["debian-12"]
 "#;
 
 const SCIENCE: &str = r#"extends = "minimal"

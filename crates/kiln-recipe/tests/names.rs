@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 fn name() -> ImageName {
     ImageName {
-        cuda: false,
+        accelerator: None,
         ide: "jupyter".to_owned(),
         bundle: "datascience".to_owned(),
         os: "d12".to_owned(),
@@ -26,7 +26,7 @@ fn the_usual_pattern_renders_the_usual_names() {
         "jupyter-datascience-d12-py311_2026b_20261122"
     );
     let cuda = ImageName {
-        cuda: true,
+        accelerator: Some("cuda".to_owned()),
         ..name()
     };
     assert_eq!(
@@ -45,7 +45,7 @@ fn an_ide_called_cuda_is_no_cuda_image() {
     };
     for name in [
         ImageName {
-            cuda: true,
+            accelerator: Some("cuda".to_owned()),
             ..odd.clone()
         },
         odd,
@@ -72,7 +72,7 @@ fn cuda_may_stand_anywhere() {
         assert_eq!(pattern.render(&name()), plain);
         assert_eq!(
             pattern.render(&ImageName {
-                cuda: true,
+                accelerator: Some("cuda".to_owned()),
                 ..name()
             }),
             cuda
@@ -81,7 +81,7 @@ fn cuda_may_stand_anywhere() {
         assert_eq!(
             pattern.parse_name(cuda),
             Ok(ImageName {
-                cuda: true,
+                accelerator: Some("cuda".to_owned()),
                 ..name()
             })
         );
@@ -97,8 +97,9 @@ fn what_is_no_name_is_refused() {
         "jupyter-datascience-d12-py311_2026b_latest",
         "jupyter-datascience-d12-py311_2026b_20261122-",
         "jupyter-datascience-d12-py311_2026b_20261122_x",
-        "jupyter-data-science-d12-py311_2026b_20261122",
-        "nvidia-jupyter-datascience-d12-py311_2026b_20261122",
+        "cuda-jupyter-data-science-d12-py311_2026b_20261122",
+        "cuda-12-jupyter-datascience-d12-py311_2026b_20261122",
+        "cuda.-jupyter-datascience-d12-py311_2026b_20261122",
         "jupyter--d12-py311_2026b_20261122",
         "Jupyter-datascience-d12-py311_2026b_20261122",
         "jupyter-datascience-d12-python3_2026b_20261122",
@@ -122,6 +123,9 @@ fn patterns_whose_names_would_not_parse_back_are_refused() {
         "{ide}-{ide}-{bundle}-{os}-{python}_{release}_{date}",
         "{ide}-{bundle}-{os}-{python}_{release}_{date}{cuda}",
         "{cuda}{ide}-{bundle}-{os}-{python}_{release}_{date}",
+        "{ide}-{bundle}-{os}-{python}_{release}_{date}{accelerator}",
+        "{cuda}-{ide}-{accelerator}-{bundle}-{os}-{python}_{release}_{date}",
+        "{cuda}-{ide}-{cuda}-{bundle}-{os}-{python}_{release}_{date}",
         "{cuda}--{ide}-{bundle}-{os}-{python}_{release}_{date}",
         "-{ide}-{bundle}-{os}-{python}_{release}_{date}",
         "{ide}-{bundle}-{os}-{python}_{release}_{day}",
@@ -145,12 +149,12 @@ prop_compose! {
 
 prop_compose! {
     fn any_name()(
-        cuda: bool,
+        accelerator in prop::option::of(part()),
         (ide, bundle, os, release) in (part(), part(), part(), part()),
         python in "py3[0-9]{1,2}",
         date in "[0-9]{8}",
     ) -> ImageName {
-        ImageName { cuda, ide, bundle, os, python, release, date }
+        ImageName { accelerator, ide, bundle, os, python, release, date }
     }
 }
 
@@ -217,7 +221,7 @@ fn images() -> Vec<Candidate> {
             ("d13", "py313")
         };
         let name = ImageName {
-            cuda: accelerator != "cpu",
+            accelerator: (accelerator != "cpu").then(|| "cuda".to_owned()),
             ide: ide.to_owned(),
             bundle: bundle.to_owned(),
             os: os.to_owned(),

@@ -331,13 +331,10 @@ fn fingerprint(family: &Family, image: &ImagePath, solved: &Solved) -> kiln_dige
 }
 
 fn name(family: &Family, image: &ImagePath, tree: &Tree, date: &str) -> String {
-    let cuda = family
-        .accelerators
-        .get(&image.combination.accelerator)
-        .is_some_and(|it| it.cuda);
+    let accelerator = family.accelerators.get(&image.combination.accelerator);
     let python = tree.base.python;
     family.pattern.render(&ImageName {
-        cuda,
+        accelerator: accelerator.and_then(|it| it.code.clone()),
         ide: image.combination.ide.clone(),
         bundle: image.combination.bundle.clone(),
         os: tree.base.code.clone(),

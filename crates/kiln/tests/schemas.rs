@@ -47,13 +47,22 @@ base = "a"
 accelerator = "a"
 bundle = "b"
 ide = "a"
+max-size = "4 GB"
+
+[[waive]]
+lint = "over-budget"
+subject = "b*"
+reason = "it is a test"
 "#;
 const COMPONENT: &str = r#"
 title = "A"
 description = "One sentence"
 requirements = ["numpy~=2.4.0"]
 packages = ["libodbc2 (>= 2.3)"]
-
+needs = ["cuda"]
+provides = ["KIND-thing"]
+conflicts = ["rocm"]
+RANGE
 [env]
 NAME = "value"
 
@@ -85,10 +94,37 @@ sha256 = "dc0e7c3a0d0a2c3cbb5a4f2b9a1c32c6a5b0a3ed9c5b59a5d1d2a7e4f7e6b3c1"
 size = 184320
 to = "/mnt/model"
 
+[python-index.other-KIND]
+projects = ["KINDtorch"]
+
+[[waive]]
+lint = "missing-library"
+subject = "libGL.so.1"
+reason = "it is a test"
+
 [from-source.KINDproject]
 packages = ["gcc"]
 requirements = ["meson-python"]
 env = { CFLAGS = "-O2" }
+"#;
+const CUDA: &str = r#"
+kind = "cuda"
+code = "cuda12"
+"#;
+const TOOLKIT: &str = r#"
+[cuda]
+version = "12.9"
+flavour = "devel"
+cudnn = true
+driver = "minor"
+
+[[archive]]
+source = "nvidia"
+suite = "bookworm"
+components = ["main"]
+keyring = "debian.asc"
+check-valid-until = false
+bases = ["a"]
 "#;
 const BASE: &str = r#"
 code = "d12"
@@ -128,6 +164,8 @@ component = "bundle/minimal"
 requirements = ["pip"]
 os_packages = ["bash"]
 from = ["root"]
+[request.python_indexes]
+pytorch-cpu = ["torch"]
 [request.from_source.x]
 os_packages = ["gcc"]
 requirements = ["cython"]
@@ -197,7 +235,12 @@ env = { CFLAGS = "-O1" }
 
 /// The whole document of a kind of file.
 fn document(kind: &str) -> Value {
-    let component = COMPONENT.replace("KIND", kind);
+    let range = if kind == "base" {
+        ""
+    } else {
+        "python = \">=3.11,<3.14\"\n"
+    };
+    let component = COMPONENT.replace("KIND", kind).replace("RANGE\n", range);
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     // Keys stand before tables.
     let text = match kind {
@@ -206,8 +249,10 @@ fn document(kind: &str) -> Value {
             let (keys, archive) = BASE.split_once("[[").unwrap();
             format!("{keys}{component}[[{archive}")
         }
-        "accelerator" => format!("cuda = true\n{component}"),
-        "bundle" => format!("extends = \"a\"\nindependent = true\n{component}"),
+        "accelerator" => format!("{CUDA}{component}{TOOLKIT}"),
+        "bundle" => {
+            format!("extends = \"a\"\nindependent = true\nmax-size = \"2 GB\"\n{component}")
+        }
         "ide" => format!("command = [\"/bin/true\"]\nport = 8888\n{component}"),
         "lock" => LOCK.replace("DIGEST", &digest),
         _ => panic!("no document of {kind}"),

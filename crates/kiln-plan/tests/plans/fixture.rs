@@ -6,8 +6,8 @@ use kiln_digest::Digest;
 use kiln_lock::{Deb, LOCK_VERSION, Lock, LockedImage, PackageId, Set, Wheel};
 use kiln_plan::{OWN_LAYER, Plan, PlanOptions, plan};
 use kiln_recipe::{
-    Accelerator, Base, Bundle, Component, ComponentId, ComponentKind, Family, Ide, Location,
-    NamePattern, Platform, PythonVersion, User,
+    Accelerator, AcceleratorKind, Base, Bundle, Component, ComponentId, ComponentKind, Family, Ide,
+    Location, NamePattern, Platform, PythonVersion, User,
 };
 use proptest::prelude::*;
 
@@ -33,6 +33,7 @@ pub(crate) fn family(bundles: &[&str], ides: &[&str]) -> Family {
                 component,
                 extends: None,
                 independent: false,
+                max_size: None,
             },
         )
     };
@@ -83,12 +84,16 @@ pub(crate) fn family(bundles: &[&str], ides: &[&str]) -> Family {
             "cpu".into(),
             Accelerator {
                 component: component(ComponentKind::Accelerator, "cpu"),
-                cuda: false,
+                kind: AcceleratorKind::Cpu,
+                code: None,
+                cuda: None,
+                archives: vec![],
             },
         )]),
         bundles: bundles.iter().map(bundle).collect(),
         ides: ides.iter().map(ide).collect(),
         images: vec![],
+        waivers: vec![],
         texts: BTreeMap::new(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_digest::Digest;
 
-use super::{ComponentId, Location};
+use super::{Capability, ComponentId, Location, PythonIndex, PythonRange, Waiver};
 
 /// A Python requirement (PEP 508) and where it stands.
 #[derive(Debug, Clone)]
@@ -128,6 +128,17 @@ pub struct Component {
     pub requirements: Vec<Requirement>,
     /// OS packages.
     pub os_packages: Vec<OsPackage>,
+    /// The Pythons that it goes with; all without.
+    pub python: Option<PythonRange>,
+    /// What something else in the image must provide.
+    pub needs: Vec<Capability>,
+    /// What it provides besides its own name.
+    pub provides: Vec<Capability>,
+    /// What nothing else in the image may provide.
+    pub conflicts: Vec<Capability>,
+    /// Python indexes by source, each with the projects that come from it alone. Of the components
+    /// of images that differ in the IDE alone, no two name different indexes for one project.
+    pub python_indexes: BTreeMap<String, PythonIndex>,
     /// Projects that may be built from their source distribution, by normalised name. Of the
     /// components of images that differ in the IDE alone, no two say it of one project.
     pub from_source: BTreeMap<String, FromSource>,
@@ -142,6 +153,8 @@ pub struct Component {
     /// Paths (absolute in the image) that several packages ship with different content, and the
     /// package whose file wins.
     pub winners: BTreeMap<String, String>,
+    /// What is forgiven images with this component.
+    pub waivers: Vec<Waiver>,
     /// The file that declares it, line 1.
     pub at: Location,
 }
@@ -155,12 +168,18 @@ impl Component {
             description: String::new(),
             requirements: Vec::new(),
             os_packages: Vec::new(),
+            python: None,
+            needs: Vec::new(),
+            provides: Vec::new(),
+            conflicts: Vec::new(),
+            python_indexes: BTreeMap::new(),
             from_source: BTreeMap::new(),
             env: Vec::new(),
             files: Vec::new(),
             runs: Vec::new(),
             labels: BTreeMap::new(),
             winners: BTreeMap::new(),
+            waivers: Vec::new(),
             at,
         }
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Accelerator, Base, Bundle, Component, Ide, Location, Platform};
+use super::{
+    Accelerator, Archive, Base, Bundle, Component, Ide, Location, Platform, SizeLimit, Waiver,
+};
 use crate::name::{ImageName, NamePattern};
 
 /// The user that images run as, and who owns the Python tree. Arbitrary-UID platforms need
@@ -47,6 +49,8 @@ pub struct Combination {
     pub bundle: String,
     /// Name of the IDE.
     pub ide: String,
+    /// What it may weigh.
+    pub max_size: Option<SizeLimit>,
     /// Where it is declared.
     pub at: Location,
 }
@@ -94,6 +98,8 @@ pub struct Family {
     pub ides: BTreeMap<String, Ide>,
     /// The images, in the order of the file; no two are the same.
     pub images: Vec<Combination>,
+    /// What is forgiven all images.
+    pub waivers: Vec<Waiver>,
     /// The text of every family file that was read, for error messages.
     pub texts: BTreeMap<String, String>,
 }
@@ -134,12 +140,24 @@ impl Family {
             .collect()
     }
 
+    /// Where the OS packages of images on a base with an accelerator come from: the base's archives,
+    /// then the accelerator's. Empty for unknown names.
+    pub fn archives(&self, base: &str, accelerator: &str) -> Vec<&Archive> {
+        let own = self.bases.get(base).map(|it| &it.archives);
+        let added = self.accelerators.get(accelerator).map(|it| &it.archives);
+        let is_for = |archive: &&Archive| {
+            archive.bases.is_empty() || archive.bases.iter().any(|it| it == base)
+        };
+        let archives = own.into_iter().chain(added).flatten();
+        archives.filter(is_for).collect()
+    }
+
     /// The parts of an image's name, for an image that has this date (`YYYYMMDD`). `None` for a
     /// combination of unknown components.
     pub fn image_name(&self, image: &Combination, date: &str) -> Option<ImageName> {
         let base = self.bases.get(&image.base)?;
         Some(ImageName {
-            cuda: self.accelerators.get(&image.accelerator)?.cuda,
+            accelerator: self.accelerators.get(&image.accelerator)?.code.clone(),
             ide: image.ide.clone(),
             bundle: image.bundle.clone(),
             os: base.code.clone(),

@@ -1,8 +1,8 @@
-//! The four kinds of components.
+//! Bases, bundles and IDEs.
 
-use super::{Component, Location, PythonVersion};
+use super::{Component, Location, PythonVersion, SizeLimit};
 
-/// One archive of OS packages that a base uses: one suite of one named source.
+/// One archive of OS packages that a base or an accelerator uses: one suite of one named source.
 #[derive(Debug, Clone)]
 pub struct Archive {
     /// The source's name: `debian`, `debian-security`.
@@ -18,6 +18,8 @@ pub struct Archive {
     pub keyring_bytes: Vec<u8>,
     /// Whether an expired `Valid-Until` is an error.
     pub check_valid_until: bool,
+    /// The bases that an accelerator's archive is for; all where empty, as a base's own are.
+    pub bases: Vec<String>,
     /// Where it is declared.
     pub at: Location,
 }
@@ -39,15 +41,6 @@ pub struct Base {
     pub archives: Vec<Archive>,
 }
 
-/// What computes. `cpu` always exists.
-#[derive(Debug, Clone)]
-pub struct Accelerator {
-    /// What it brings.
-    pub component: Component,
-    /// Whether image names get the `cuda` flag.
-    pub cuda: bool,
-}
-
 /// A set of libraries.
 #[derive(Debug, Clone)]
 pub struct Bundle {
@@ -57,6 +50,8 @@ pub struct Bundle {
     pub extends: Option<String>,
     /// Whether its parent's pins bind it not.
     pub independent: bool,
+    /// What each image with this bundle may weigh.
+    pub max_size: Option<SizeLimit>,
 }
 
 /// What starts when the image starts. `runtime` always exists and starts nothing.
