@@ -63,7 +63,7 @@ impl LockDiff {
     }
 }
 
-type Key<'a> = (&'a str, &'a str, &'a str, &'a str, Platform);
+pub(crate) type Key<'a> = (&'a str, &'a str, &'a str, &'a str, Platform);
 
 /// Compares two locks, image by image.
 pub fn diff(old: &Lock, new: &Lock) -> LockDiff {
@@ -112,7 +112,7 @@ pub fn diff(old: &Lock, new: &Lock) -> LockDiff {
     result
 }
 
-fn key(image: &LockedImage) -> Key<'_> {
+pub(crate) fn key(image: &LockedImage) -> Key<'_> {
     (
         &image.base,
         &image.accelerator,

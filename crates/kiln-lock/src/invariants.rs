@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, fmt::Display};
 
-use crate::model::{BuiltFrom, Lock, LockedImage, PackageId};
+use kiln_recipe::ComponentKind;
+
+use crate::model::{BuiltFrom, Lock, LockedImage, PackageId, Set};
 
 /// Checks the invariants that the model promises. The error is a sentence's end.
 pub(crate) fn invariants(lock: &Lock) -> Result<(), String> {
@@ -66,23 +68,60 @@ fn build_environment(lock: &Lock, id: &PackageId, built: &BuiltFrom) -> Result<(
     })
 }
 
-/// An image's sets exist, stand in layer order, and bring no package twice.
+/// Where a set stands in an image, bottom first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Base,
+    Accelerator,
+    Bundle,
+    /// What an accelerator requires and the bundles have not brought.
+    Toolkit,
+    Ide,
+}
+
+impl Place {
+    fn of(set: &Set, below: Option<Self>) -> Self {
+        match set.component.kind {
+            ComponentKind::Base => Self::Base,
+            ComponentKind::Accelerator if below >= Some(Self::Bundle) => Self::Toolkit,
+            ComponentKind::Accelerator => Self::Accelerator,
+            ComponentKind::Bundle => Self::Bundle,
+            ComponentKind::Ide => Self::Ide,
+        }
+    }
+}
+
+/// An image's sets exist, stand in layer order, and bring no package twice, nor two versions of a
+/// Python project.
 fn image_sets(lock: &Lock, image: &LockedImage) -> Result<(), String> {
-    let mut kinds = Vec::new();
+    let mut places = Vec::new();
     let mut packages = BTreeSet::new();
+    let mut names = BTreeSet::new();
     for id in &image.sets {
         let name = &image.name;
         let set = lock
             .set(id)
             .ok_or_else(|| format!("image `{name}` names set `{id}`, which is not there"))?;
-        kinds.push(set.component.kind);
+        places.push(Place::of(set, places.last().copied()));
         for package in set.debs.iter().chain(&set.wheels) {
             if !packages.insert(package) {
                 return Err(format!("two sets of image `{name}` bring `{package}`"));
             }
         }
+        for wheel in set.wheels.iter().filter_map(|id| lock.wheel(id)) {
+            if !names.insert(&wheel.name) {
+                let project = &wheel.name;
+                return Err(format!(
+                    "two sets of image `{name}` bring versions of `{project}`"
+                ));
+            }
+        }
     }
-    if !kinds.is_sorted() {
+    let is_above = |pair: &[Place]| match (pair[0], pair[1]) {
+        (Place::Bundle, Place::Bundle) => true,
+        (below, above) => below < above,
+    };
+    if !places.windows(2).all(is_above) {
         return Err(format!(
             "the sets of image `{}` do not stand in layer order",
             image.name

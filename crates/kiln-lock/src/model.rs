@@ -196,8 +196,8 @@ pub struct SourceRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Set {
-    /// `linux/amd64 debian-12 cpu minimal datascience +jupyter`: the platform, then the components
-    /// up to this one.
+    /// `linux/amd64 debian-12 cuda-13 minimal datascience ^cuda-13 +jupyter`: the platform, then the
+    /// components up to this one; `^` stands before a toolkit.
     pub id: String,
     /// The component that brings it.
     pub component: ComponentId,
@@ -232,7 +232,8 @@ pub struct LockedImage {
     /// Digest of its closure and configuration, without the date; it decides whether the date
     /// moves.
     pub fingerprint: Digest,
-    /// Its sets, base first, IDE last.
+    /// Its sets, base first, IDE last. An accelerator that requires something of Python has two:
+    /// its OS packages below the bundles, and its toolkit above them.
     pub sets: Vec<String>,
 }
 

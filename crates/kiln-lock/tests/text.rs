@@ -110,6 +110,7 @@ fn small() -> Lock {
             requirements: Vec::new(),
             os_packages: vec!["bash".into(), "libc6 (>= 2.36)".into()],
             from: vec!["python 3.11".into(), "debian bookworm main".into()],
+            python_indexes: BTreeMap::new(),
             from_source: BTreeMap::new(),
             files: BTreeMap::from([("/etc/passwd".to_owned(), Digest::of(b"root"))]),
         }],
@@ -234,7 +235,7 @@ fn an_unknown_key_is_an_error_with_its_line() {
 #[test]
 fn a_lock_that_contradicts_itself_is_refused() {
     type Break = fn(&mut Lock);
-    let breaks: [(&str, Break); 10] = [
+    let breaks: [(&str, Break); 11] = [
         ("debs not sorted", |lock| lock.debs.reverse()),
         ("a deb twice", |lock| lock.debs.push(lock.debs[1].clone())),
         ("wheels not sorted", |lock| {
@@ -252,6 +253,14 @@ fn a_lock_that_contradicts_itself_is_refused() {
         ("a package in two sets", |lock| {
             lock.sets[1].debs = lock.sets[0].debs.clone();
         }),
+        ("two versions of a project", |lock| {
+            let other = Wheel {
+                id: PackageId("pypi/pip-0.9-py3-none-any.whl".to_owned()),
+                ..wheel("pip")
+            };
+            lock.sets[0].wheels = vec![other.id.clone()];
+            lock.wheels.insert(0, other);
+        }),
         ("a date that is none", |lock| {
             lock.images[0].date = "2026-02-30".to_owned();
         }),
@@ -265,6 +274,43 @@ fn a_lock_that_contradicts_itself_is_refused() {
         messages.push(format!("{what}: {error}"));
     }
     insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn an_accelerator_may_stand_below_and_above_the_bundles() {
+    let places = [
+        id(ComponentKind::Base, "debian-12"),
+        id(ComponentKind::Accelerator, "gpu"),
+        id(ComponentKind::Bundle, "minimal"),
+        id(ComponentKind::Accelerator, "gpu"),
+        id(ComponentKind::Ide, "lab"),
+    ];
+    let with = |order: &[usize]| {
+        let mut lock = small();
+        lock.sets = (0..)
+            .zip(&places)
+            .map(|(number, component)| Set {
+                id: format!("{number}"),
+                component: component.clone(),
+                debs: Vec::new(),
+                wheels: Vec::new(),
+            })
+            .collect();
+        lock.images[0].sets = order.iter().map(ToString::to_string).collect();
+        Lock::parse(&lock.render())
+    };
+    for fine in [&[0, 1, 2, 3, 4][..], &[0, 1, 2, 4], &[0, 2, 3, 4]] {
+        assert!(with(fine).is_ok(), "{fine:?}");
+    }
+    for wrong in [
+        &[0, 1, 3, 2, 4][..],
+        &[0, 1, 2, 4, 3],
+        &[1, 0, 2],
+        &[0, 2, 1, 3],
+    ] {
+        let error = with(wrong).unwrap_err().to_string();
+        assert!(error.contains("layer order"), "{wrong:?}: {error}");
+    }
 }
 
 fn companion() -> Companion {
