@@ -446,6 +446,13 @@ fn drafts_at(
             }
         }
         drafts.extend(context.wheels(component, &wheels, thresholds.wheel, runtime.as_ref()));
+        // An accelerator has a second set above the bundles; its files and commands are below them.
+        let is_first = sets[..position]
+            .iter()
+            .all(|below| below.component != set.component);
+        if !is_first {
+            continue;
+        }
         drafts.extend(context.files(component));
         if !options.pack_only {
             for run in &component.runs {

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_digest::Digest;
-use kiln_lock::{Deb, Lock, LockedImage};
+use kiln_lock::{Deb, Lock, LockedImage, Set};
 use kiln_plan::{Action, Kind, OWN_LAYER, Origin, Plan, PlanOptions, Step};
-use kiln_recipe::{Artifact, ArtifactOrigin, Family, PlacedFile, RunCommand, RunUser};
+use kiln_recipe::{
+    Artifact, ArtifactOrigin, ComponentKind, Family, PlacedFile, RunCommand, RunUser,
+};
 use proptest::prelude::*;
 
-use crate::fixture::{at, deb, family, keys, lock, packages, plan_with};
+use crate::fixture::{at, component, deb, family, keys, lock, packages, plan_with, wheel};
 
 fn plan_of(family: &Family, lock: &Lock) -> Plan {
     plan_with(family, lock, PlanOptions::default())
@@ -479,4 +481,48 @@ fn actions_that_execute_survive_their_encoding() {
         let decoded: Action = serde_json::from_slice(&step.action.encode()).unwrap();
         assert_eq!(decoded, step.action);
     }
+}
+
+#[test]
+fn a_toolkit_brings_wheels_above_the_bundles_and_no_file_or_command_again() {
+    let packages = BTreeMap::from([("data".to_owned(), wheels(&[("small", 10)]))]);
+    let mut family = family(&["data"], &["lab"]);
+    family.accelerators.get_mut("cpu").unwrap().component.runs = vec![run(&["/bin/a"])];
+    let mut lock = with_python(lock(&[("data", "lab")], &packages));
+    let toolkit = wheel("cudart", 20);
+    for (id, wheels) in [
+        ("base cpu", vec![]),
+        ("base data ^cpu", vec![toolkit.id.clone()]),
+    ] {
+        lock.sets.push(Set {
+            id: id.to_owned(),
+            component: component(ComponentKind::Accelerator, "cpu").id,
+            debs: vec![],
+            wheels,
+        });
+    }
+    lock.wheels.push(toolkit);
+    lock.images[0].sets = [
+        "base",
+        "base cpu",
+        "base data",
+        "base data ^cpu",
+        "base data +lab",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let plan = plan_of(&family, &lock);
+    assert_eq!(
+        titles(&plan)[3..],
+        [
+            "Python 3.11 to compile with",
+            "cpu: /bin/a",
+            "data: 1 wheel",
+            "compile small 1.0",
+            "compiled modules of data: 1 wheel",
+            "cpu: 1 wheel",
+            "compile cudart 1.0",
+            "compiled modules of cpu: 1 wheel",
+        ]
+    );
 }
