@@ -192,19 +192,15 @@ impl Fetcher {
         })
     }
 
-    /// [`project_page`](Self::project_page) of several projects at once, in their order.
+    /// [`project_page`](Self::project_page) of several pairs of source and project at once, in
+    /// their order.
     pub fn project_pages(
         &self,
-        source: &str,
-        projects: Vec<String>,
+        projects: Vec<(String, String)>,
     ) -> Vec<Result<Arc<ProjectPage>, FetchError>> {
-        let source: Arc<str> = source.into();
-        self.all(projects, move |network, project| {
-            let source = Arc::clone(&source);
-            async move {
-                let page = network.project_page(&source, &project).await?;
-                Ok(Arc::clone(&page.page))
-            }
+        self.all(projects, |network, (source, project)| async move {
+            let page = network.project_page(&source, &project).await?;
+            Ok(Arc::clone(&page.page))
         })
     }
 

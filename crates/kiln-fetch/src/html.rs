@@ -19,6 +19,14 @@ impl Tag {
     }
 }
 
+/// A text as it stands in HTML, inside quotes or not.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
 /// A tag has at most this many attributes; further ones are dropped.
 const MAX_ATTRIBUTES: usize = 64;
 

@@ -48,6 +48,7 @@ pub use fetcher::{Downloads, FetchOptions, Fetched, Fetcher};
 pub use http::Patience;
 pub use page::{CoreMetadata, ProjectFile, ProjectPage};
 pub use source::{
-    Host, Located, PRIMARY_PYTHON_INDEX, SourceConfig, SourceError, SourceKind, Sources, variable,
+    Host, Located, PRIMARY_PYTHON_INDEX, SourceConfig, SourceError, SourceKind, Sources, ToolLogin,
+    variable,
 };
 pub use url::{Url, UrlError};

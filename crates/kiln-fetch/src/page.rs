@@ -3,7 +3,10 @@
 //! The JSON form (PEP 691, with sizes of PEP 700) is preferred, the HTML form (PEP 503, with
 //! PEP 592, 658 and 714) is read where an index has nothing else.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use kiln_digest::Digest;
 use percent_encoding::percent_decode_str;
@@ -53,6 +56,8 @@ pub struct ProjectFile {
     pub requires_python: Option<String>,
     /// Why it was yanked (perhaps empty), if it was.
     pub yanked: Option<String>,
+    /// When it was uploaded (RFC 3339), if the page says it.
+    pub uploaded: Option<String>,
 }
 
 /// What a page says about a wheel's separate metadata (PEP 658).
@@ -70,6 +75,38 @@ impl ProjectPage {
     /// The entry for a file name.
     pub fn file(&self, name: &str) -> Option<&ProjectFile> {
         self.files.iter().find(|file| file.name == name)
+    }
+
+    /// The page in its HTML form, with whole addresses and without logins: for a tool that shall
+    /// see these files of the project and no others.
+    pub fn to_html(&self) -> String {
+        let mut text = "<!DOCTYPE html>\n<html><body>\n".to_owned();
+        for file in &self.files {
+            let mut address = file.url.wire().clone();
+            address.set_fragment(
+                file.sha256
+                    .map(|it| format!("sha256={}", it.hex()))
+                    .as_deref(),
+            );
+            // Writing to a text cannot fail.
+            let _ = write!(text, "<a href=\"{}\"", html::escape(address.as_str()));
+            let mut attribute = |name: &str, value: Option<&str>| {
+                if let Some(value) = value {
+                    let _ = write!(text, " {name}=\"{}\"", html::escape(value));
+                }
+            };
+            let metadata = match file.core_metadata {
+                CoreMetadata::Unannounced => None,
+                CoreMetadata::Announced => Some("true".to_owned()),
+                CoreMetadata::Hashed(digest) => Some(format!("sha256={}", digest.hex())),
+            };
+            attribute("data-core-metadata", metadata.as_deref());
+            attribute("data-requires-python", file.requires_python.as_deref());
+            attribute("data-yanked", file.yanked.as_deref());
+            let _ = writeln!(text, ">{}</a><br>", html::escape(&file.name));
+        }
+        text.push_str("</body></html>\n");
+        text
     }
 }
 
@@ -136,6 +173,7 @@ struct JsonFile {
     core_metadata: Option<Announcement>,
     dist_info_metadata: Option<Announcement>,
     yanked: Option<Yanked>,
+    upload_time: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -209,6 +247,7 @@ fn parse_json(bytes: &[u8], base: &Url, source: &str) -> Result<Vec<ProjectFile>
                 Some(Yanked::Flag(true)) => Some(String::new()),
                 Some(Yanked::Reason(reason)) => Some(reason),
             },
+            uploaded: file.upload_time,
             name: is_file_name(&file.filename).then_some(file.filename)?,
         })
     });
@@ -264,6 +303,7 @@ fn html_file(tag: &html::Tag, href: &str, base: &Url, source: &str) -> Option<Pr
             .filter(|text| !text.is_empty())
             .map(str::to_owned),
         yanked: tag.attribute("data-yanked").map(str::to_owned),
+        uploaded: None,
         url,
     })
 }
@@ -320,6 +360,27 @@ mod tests {
         assert_eq!(file.requires_python.as_deref(), Some(">=3.9"));
         assert_eq!(file.yanked.as_deref(), Some("broken"));
         assert_eq!(page.files.len(), 2);
+
+        let other = Url::parse("https://me:secret@elsewhere.example/").unwrap();
+        let again = parse(page.to_html().as_bytes(), "text/html", &other, "corp");
+        assert_eq!(again.unwrap(), page);
+    }
+
+    #[test]
+    fn the_html_form_holds_no_login_and_quotes_what_it_must() {
+        let json = r#"{"files":[{"filename":"a-1.tar.gz","url":"a-1.tar.gz?sign=\"1\"&x=<2>",
+            "upload-time":"2026-01-02T03:04:05Z","yanked":"\"<b>&amp;"}]}"#;
+        let base = Url::parse("https://me:secret@index.example/simple/a/").unwrap();
+        let page = parse(json.as_bytes(), "json", &base, "corp").unwrap();
+        assert_eq!(
+            page.files[0].uploaded.as_deref(),
+            Some("2026-01-02T03:04:05Z")
+        );
+        let html = page.to_html();
+        assert!(!html.contains("secret"), "{html}");
+        let again = parse(html.as_bytes(), "html", &base, "corp").unwrap();
+        assert_eq!(again.files[0].url.wire(), page.files[0].url.wire());
+        assert_eq!(again.files[0].yanked, page.files[0].yanked);
     }
 
     #[test]

@@ -155,7 +155,6 @@ fn compare_requests(
             let what = format!("it stood on `{old}`, now on `{new}`");
             push(what, Some(component.at.clone()));
         }
-        compare_indexes(component, old, new, &mut push);
         compare_sources(component, old, new, &mut push);
         if compare_files(component, old, new, &mut push) {
             changed_files.insert(new.component.clone());
@@ -175,33 +174,6 @@ fn compare_requests(
         });
     }
     changed_files
-}
-
-/// Says which projects come from other Python indexes than before.
-fn compare_indexes(
-    component: &Component,
-    old: &Request,
-    new: &Request,
-    push: &mut impl FnMut(String, Option<Location>),
-) {
-    let by_project = |request: &Request| -> BTreeMap<String, String> {
-        let indexes = request.python_indexes.iter();
-        let pairs = indexes
-            .flat_map(|(source, projects)| projects.iter().map(|it| (it.clone(), source.clone())));
-        pairs.collect()
-    };
-    let (before, now) = (by_project(old), by_project(new));
-    let projects: BTreeSet<_> = before.keys().chain(now.keys()).collect();
-    for project in projects {
-        let what = match (before.get(project), now.get(project)) {
-            (before, now) if before == now => continue,
-            (_, Some(now)) => format!("`{project}` now comes from `{now}` alone"),
-            (_, None) => format!("`{project}` no longer has an index of its own"),
-        };
-        let index = now.get(project);
-        let index = index.and_then(|source| component.python_indexes.get(source));
-        push(what, index.and_then(|it| it.projects.get(project)).cloned());
-    }
 }
 
 /// Says which projects are built from source that were not, or otherwise.

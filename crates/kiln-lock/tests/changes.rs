@@ -251,37 +251,6 @@ fn a_project_that_is_built_otherwise_makes_the_lock_stale() {
 }
 
 #[test]
-fn a_project_that_comes_from_another_index_makes_the_lock_stale() {
-    let index = |source: &str| {
-        let table =
-            format!("extends = \"minimal\"\n[python-index.{source}]\nprojects = [\"numpy\"]\n");
-        let text = SCIENCE.replace("extends = \"minimal\"\n", "");
-        let mut files = files();
-        let requirements = text.trim().to_owned();
-        let table = table.replacen('\n', &format!("\n{requirements}\n"), 1);
-        files.insert("bundles/science/bundle.toml", table);
-        family_of(&files)
-    };
-    let (plain, corp, other) = (family_of(&files()), index("corp"), index("other"));
-    let said = |before: &Family, now: &Family| {
-        let stale = check(now, &lock(before)).unwrap_err();
-        stale.to_string()
-    };
-    assert_eq!(
-        said(&plain, &corp),
-        "bundle/science: `numpy` now comes from `corp` alone (bundles/science/bundle.toml:4:13)"
-    );
-    assert_eq!(
-        said(&corp, &other),
-        "bundle/science: `numpy` now comes from `other` alone (bundles/science/bundle.toml:4:13)"
-    );
-    assert_eq!(
-        said(&corp, &plain),
-        "bundle/science: `numpy` no longer has an index of its own"
-    );
-}
-
-#[test]
 fn a_change_that_changes_no_image_leaves_the_lock_fitting() {
     let lock = lock(&family_of(&files()));
     for (path, from, to) in [

@@ -110,7 +110,6 @@ fn small() -> Lock {
             requirements: Vec::new(),
             os_packages: vec!["bash".into(), "libc6 (>= 2.36)".into()],
             from: vec!["python 3.11".into(), "debian bookworm main".into()],
-            python_indexes: BTreeMap::new(),
             from_source: BTreeMap::new(),
             files: BTreeMap::from([("/etc/passwd".to_owned(), Digest::of(b"root"))]),
         }],

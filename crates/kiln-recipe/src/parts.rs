@@ -85,11 +85,20 @@ pub(crate) fn archive(
         Some(suite) => Some(
             table
                 .text("suite")
-                .map_or_else(|| suite.to_owned(), |text| word(text, "suite")),
+                .map_or_else(|| suite.to_owned(), self::suite),
         ),
-        None => table.required("suite").map(|text| word(text, "suite")),
+        None => table.required("suite").map(self::suite),
     };
+    let is_flat = suite.as_ref().is_some_and(|suite| suite.ends_with('/'));
     let components = match table.texts("components") {
+        Some(list) if is_flat && !list.is_empty() => {
+            list[0].error(
+                "a flat repository has no components",
+                Some("leave `components` out where the suite ends in `/`".to_owned()),
+            );
+            Vec::new()
+        }
+        _ if is_flat => Vec::new(),
         None => vec!["main".to_owned()],
         Some(list) => list
             .into_iter()
@@ -134,6 +143,20 @@ pub(crate) fn archive(
         bases,
         at,
     })
+}
+
+/// A suite of an archive, or the directory of a flat repository: `./`, or a path that ends in `/`.
+fn suite(text: Text<'_>) -> String {
+    if matches!(text.value.as_str(), "/" | "./") {
+        return text.value;
+    }
+    match text.value.strip_suffix('/') {
+        Some(directory) => {
+            let value = directory.to_owned();
+            word(Text { value, ..text }, "suite") + "/"
+        }
+        None => word(text, "suite"),
+    }
 }
 
 /// A suite or component of an archive: it becomes part of a path there.

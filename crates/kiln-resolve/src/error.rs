@@ -1,6 +1,7 @@
 //! Why a family could not be locked.
 
 use kiln_fetch::FetchError;
+use kiln_recipe::ComponentId;
 
 use crate::{
     deb::{DebError, SolveError},
@@ -11,11 +12,11 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveError {
-    /// The archives of a base cannot be used.
-    #[error("the archives of base `{base}` cannot be used")]
+    /// The archives of a base or an accelerator cannot be used.
+    #[error("the archives of {} `{}` cannot be used", component.kind, component.name)]
     Archives {
-        /// The base.
-        base: String,
+        /// The base or accelerator.
+        component: ComponentId,
         /// Why.
         #[source]
         cause: Box<DebError>,

@@ -1,11 +1,19 @@
 //! The sets of a family, as trees: one tree for each platform and base; the base at the root,
-//! then accelerators, bundles on the bundles that they extend, and IDEs as leaves.
+//! then accelerators, bundles on the bundles that they extend, toolkits, and IDEs as leaves.
 //!
-//! A set is named after the components up to its own. A bundle that is `independent` has pins of
+//! A toolkit is what an accelerator requires of Python and a bundle has not brought. It stands on
+//! the bundle and below its IDEs, so it binds neither that bundle nor those that extend it. The
+//! accelerator's OS packages are below all bundles.
+//!
+//! A set is named after the components up to its own, a toolkit with `^`, an IDE with `+`. A bundle that is `independent` has pins of
 //! its own for everything below it, so the sets below it are its own too: their names end in
 //! `@` and that bundle's name.
 
-use kiln_recipe::{Base, Combination, Component, Family, Platform};
+use std::collections::BTreeMap;
+
+use kiln_recipe::{
+    Archive, Base, Combination, Component, ComponentKind, Family, OsPackage, Platform, Requirement,
+};
 
 /// What a node is to the Python resolver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +25,8 @@ pub(crate) enum Role {
     },
     /// What it brings is decided by the independent bundle above it.
     Passive,
+    /// It is solved together with the bundle that it stands on, and so are the IDEs on it.
+    Toolkit,
     /// It is solved together with the bundle that it stands on.
     Ide,
 }
@@ -32,6 +42,12 @@ pub(crate) struct Node<'a> {
     pub(crate) below: Option<usize>,
     /// What it is to the Python resolver.
     pub(crate) role: Role,
+    /// What its component requires of Python here.
+    pub(crate) requirements: &'a [Requirement],
+    /// The OS packages that its component names here.
+    pub(crate) os_packages: &'a [OsPackage],
+    /// The accelerator whose archives it may take OS packages from, besides the base's.
+    pub(crate) archives_of: Option<&'a str>,
 }
 
 /// The sets of one platform and base. Every node stands after the one below it.
@@ -40,6 +56,8 @@ pub(crate) struct Tree<'a> {
     pub(crate) platform: Platform,
     pub(crate) base: &'a Base,
     pub(crate) nodes: Vec<Node<'a>>,
+    /// What accelerators add to the base's archives.
+    pub(crate) archives: BTreeMap<&'a str, Vec<&'a Archive>>,
 }
 
 /// One image on one platform: its tree and its sets, base first.
@@ -84,6 +102,7 @@ impl<'a> Forest<'a> {
                 platform,
                 base,
                 nodes: Vec::new(),
+                archives: BTreeMap::new(),
             });
             self.trees.len() - 1
         });
@@ -100,43 +119,90 @@ impl<'a> Tree<'a> {
     /// The nodes of an image, made where they are missing.
     fn grow(&mut self, family: &'a Family, combination: &Combination) -> Vec<usize> {
         let components = family.components(combination);
-        let ide = components.len() - 1;
+        let [below @ .., ide] = components.as_slice() else {
+            return Vec::new();
+        };
+        let archives_of = self.add_archives(family, combination);
         let chain = family.chain(&combination.bundle);
-        let first_bundle = ide - chain.len();
+        let first_bundle = below.len() - chain.len();
         let independent = chain
             .iter()
             .rposition(|bundle| bundle.independent && bundle.extends.is_some())
             .map(|position| first_bundle + position);
         let mut id = self.platform.to_string();
-        let mut path: Vec<usize> = Vec::with_capacity(components.len());
-        for (place, component) in components.iter().enumerate() {
-            id.push_str(if place == ide { " +" } else { " " });
-            id.push_str(&component.id.name);
+        let mut path: Vec<usize> = Vec::with_capacity(components.len() + 1);
+        for (place, component) in below.iter().enumerate() {
+            id = format!("{id} {}", component.id.name);
             let (role, id) = match independent {
-                _ if place == ide => (Role::Ide, id.clone()),
                 Some(over) if place < over => {
                     (Role::Passive, format!("{id} @{}", components[over].id.name))
                 }
-                _ => (
-                    Role::Universe {
-                        bound: place > 0 && independent != Some(place),
-                    },
-                    id.clone(),
-                ),
+                _ => {
+                    let bound = place > 0 && independent != Some(place);
+                    (Role::Universe { bound }, id.clone())
+                }
             };
-            let below = path.last().copied();
-            let known = self.nodes.iter().position(|node| node.id == id);
-            path.push(known.unwrap_or_else(|| {
-                self.nodes.push(Node {
-                    id,
-                    component,
-                    below,
-                    role,
-                });
-                self.nodes.len() - 1
-            }));
+            let is_accelerator = component.id.kind == ComponentKind::Accelerator;
+            self.stand(&mut path, id, component, |node| {
+                node.role = role;
+                if is_accelerator {
+                    node.requirements = &[];
+                }
+                node.archives_of = archives_of.filter(|_| place > 0);
+            });
         }
+        let toolkits = below
+            .iter()
+            .filter(|it| it.id.kind == ComponentKind::Accelerator && !it.requirements.is_empty());
+        for toolkit in toolkits {
+            id = format!("{id} ^{}", toolkit.id.name);
+            self.stand(&mut path, id.clone(), toolkit, |node| {
+                node.role = Role::Toolkit;
+                node.os_packages = &[];
+                node.archives_of = archives_of;
+            });
+        }
+        let id = format!("{id} +{}", ide.id.name);
+        self.stand(&mut path, id, ide, |node| node.archives_of = archives_of);
         path
+    }
+
+    /// Puts a node on a path: the one that is there, or a new one, to which `adapt` is done.
+    fn stand(
+        &mut self,
+        path: &mut Vec<usize>,
+        id: String,
+        component: &'a Component,
+        adapt: impl FnOnce(&mut Node<'a>),
+    ) {
+        let known = self.nodes.iter().position(|node| node.id == id);
+        let number = known.unwrap_or_else(|| {
+            let mut node = Node {
+                id,
+                component,
+                below: path.last().copied(),
+                role: Role::Ide,
+                requirements: &component.requirements,
+                os_packages: &component.os_packages,
+                archives_of: None,
+            };
+            adapt(&mut node);
+            self.nodes.push(node);
+            self.nodes.len() - 1
+        });
+        path.push(number);
+    }
+
+    /// Takes note of the archives that an image's accelerator adds; its name if it adds any.
+    fn add_archives(&mut self, family: &'a Family, image: &Combination) -> Option<&'a str> {
+        let (name, _) = family.accelerators.get_key_value(&image.accelerator)?;
+        let all = family.archives(&image.base, name);
+        let added = all.get(self.base.archives.len()..)?;
+        if added.is_empty() {
+            return None;
+        }
+        self.archives.insert(name, added.to_vec());
+        Some(name)
     }
 
     /// A node and all nodes below it, the base first.
@@ -147,12 +213,22 @@ impl<'a> Tree<'a> {
         path
     }
 
-    /// The IDEs that stand on a node.
+    /// The toolkit that stands on a bundle's node, if its accelerator has one.
+    pub(crate) fn toolkit(&self, node: usize) -> Option<usize> {
+        self.on(node, Role::Toolkit).next()
+    }
+
+    /// The IDEs that stand on a bundle's node or on its toolkit.
     pub(crate) fn ides(&self, node: usize) -> Vec<usize> {
-        let on_it = |ide: &usize| {
-            self.nodes[*ide].role == Role::Ide && self.nodes[*ide].below == Some(node)
-        };
-        (0..self.nodes.len()).filter(on_it).collect()
+        let below = self.toolkit(node).unwrap_or(node);
+        self.on(below, Role::Ide).collect()
+    }
+
+    fn on(&self, node: usize, role: Role) -> impl Iterator<Item = usize> {
+        let nodes = self.nodes.iter().enumerate();
+        nodes
+            .filter(move |(_, it)| it.role == role && it.below == Some(node))
+            .map(|(number, _)| number)
     }
 
     /// The universes, in groups: those of a group do not depend on each other, only on those of
@@ -176,12 +252,21 @@ mod tests {
 
     use super::*;
 
+    const GPU: &str = "title = 't'\ndescription = 'd'\nrequirements = ['driver']\n\
+         packages = ['libgpu1']\n";
+
     fn family(bundles: &[(&str, &str)], images: &[(&str, &str)]) -> Family {
+        family_on("cpu", bundles, images)
+    }
+
+    fn family_on(accelerator: &str, bundles: &[(&str, &str)], images: &[(&str, &str)]) -> Family {
         let mut kiln = "[family]\nname = 'f'\nrelease = '1'\ndescription = 'd'\n\
              repository = 'localhost/f'\nplatforms = ['linux/amd64', 'linux/arm64']\n"
             .to_owned();
         for (bundle, ide) in images {
-            let image = format!("base = 'deb'\nbundle = '{bundle}'\nide = '{ide}'\n");
+            let image = format!(
+                "base = 'deb'\naccelerator = '{accelerator}'\nbundle = '{bundle}'\nide = '{ide}'\n"
+            );
             kiln = kiln + "[[image]]\n" + &image;
         }
         let base = "title = 'D'\ndescription = 'd'\ncode = 'd12'\ndistribution = 'debian'\n\
@@ -194,6 +279,7 @@ mod tests {
                 ("bases/deb.toml", base),
                 ("keyrings/k.asc", "none"),
                 ("ides/lab/ide.toml", ide),
+                ("accelerators/gpu.toml", GPU),
             ]
             .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
             .into(),
@@ -268,5 +354,37 @@ mod tests {
                 ("deb cpu a b c +runtime", Role::Ide),
             ]
         );
+    }
+
+    #[test]
+    fn a_toolkit_stands_on_each_bundle_and_below_its_ides() {
+        let bundles = [("a", ""), ("b", "extends = 'a'\n")];
+        let images = [("a", "runtime"), ("b", "lab"), ("b", "runtime")];
+        let family = family_on("gpu", &bundles, &images);
+        let forest = Forest::of(&family);
+        let tree = &forest.trees[0];
+        let nodes: Vec<(&str, usize, usize)> = tree
+            .nodes
+            .iter()
+            .map(|it| (it.id.as_str(), it.requirements.len(), it.os_packages.len()))
+            .collect();
+        assert_eq!(
+            nodes,
+            [
+                ("linux/amd64 deb", 0, 1),
+                ("linux/amd64 deb gpu", 0, 1),
+                ("linux/amd64 deb gpu a", 0, 0),
+                ("linux/amd64 deb gpu a ^gpu", 1, 0),
+                ("linux/amd64 deb gpu a ^gpu +runtime", 0, 0),
+                ("linux/amd64 deb gpu a b", 0, 0),
+                ("linux/amd64 deb gpu a b ^gpu", 1, 0),
+                ("linux/amd64 deb gpu a b ^gpu +lab", 0, 0),
+                ("linux/amd64 deb gpu a b ^gpu +runtime", 0, 0),
+            ]
+        );
+        assert_eq!(tree.universes(), [vec![0], vec![1], vec![2], vec![5]]);
+        assert_eq!(tree.path(5), [0, 1, 2, 5], "no toolkit below a bundle");
+        assert_eq!((tree.toolkit(5), tree.ides(5)), (Some(6), vec![7, 8]));
+        assert_eq!(forest.images[1].nodes, [0, 1, 2, 5, 6, 7]);
     }
 }

@@ -17,9 +17,9 @@ use crate::{
     forest::{Forest, ImagePath, Tree},
     os,
     previous::Previous,
-    python::SOURCE,
+    solver::Solver,
     source::{Environments, Workshop},
-    universe::{Solver, Universes},
+    universe::Universes,
 };
 
 /// What the sets of one tree hold, node by node.
@@ -119,15 +119,17 @@ fn resolve_here(
     Ok(lock)
 }
 
-/// Locked wheels that the source no longer lists as they were.
+/// Locked wheels that their sources no longer list as they were.
 fn gone_wheels(
     wheels: &[Wheel],
     fetcher: &Fetcher,
     events: Events,
 ) -> Result<BTreeSet<PackageId>, ResolveError> {
-    let projects = wheels.iter().map(|wheel| wheel.name.clone()).collect();
+    let projects = wheels.iter();
+    let projects = projects.map(|wheel| (wheel.source.clone(), wheel.name.clone()));
+    let projects = projects.collect();
     let mut gone = BTreeSet::new();
-    for (wheel, page) in wheels.iter().zip(fetcher.project_pages(SOURCE, projects)) {
+    for (wheel, page) in wheels.iter().zip(fetcher.project_pages(projects)) {
         let (file, digest) = match &wheel.built_from {
             Some(built) => (&built.file, built.sha256),
             None => (&wheel.file, wheel.sha256),

@@ -4,8 +4,11 @@
 //!
 //! - A **set** is what one component adds on top of those below it, for one platform and base.
 //!   The sets of a family are trees: images share the sets that they have in common.
-//! - A **universe** is a bundle with everything below it and the IDEs on it: what is solved
-//!   together for Python ([`python`]).
+//! - A **universe** is a bundle with everything below it, the toolkit of its accelerator, and the
+//!   IDEs on it: what is solved together for Python ([`python`]).
+//! - A **toolkit** is what an accelerator requires of Python and a bundle has not brought. It
+//!   stands on each bundle anew and binds none.
+//! - A **route** binds a project to one Python index of its own ([`python::routes`]).
 //! - What is **kept** is taken from the previous lock as it stands, without asking anybody.
 //!
 //! # Algorithm
@@ -14,7 +17,7 @@
 //! which stay as they are. The base's packages say which Python and which C library there is;
 //! that is the target of the wheels. Then the universes, parents before children: the versions
 //! of the sets below bind, the versions of the previous lock are preferred, and so are those
-//! that the same IDE has on the bundle below. Trees, and universes that do not stand on each
+//! that the toolkit and the same IDE have on the bundle below. Trees, and universes that do not stand on each
 //! other, are solved side by side.
 //!
 //! Like cargo, it is incremental: a set or universe whose requests, and everything below it, are
@@ -40,13 +43,14 @@ mod joint;
 mod os;
 mod previous;
 pub mod python;
+mod solver;
 mod source;
 mod universe;
 
 use std::path::PathBuf;
 
 use kiln_lock::PackageId;
-use kiln_recipe::Platform;
+use kiln_recipe::{ComponentId, Platform};
 
 pub use build::{Build, BuildFailure, Builder, BuiltWheel};
 pub use error::ResolveError;
@@ -77,10 +81,10 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The indexes of a base's archives are fetched.
+    /// The indexes of a component's archives are fetched.
     Indexes {
-        /// The base.
-        base: String,
+        /// The base or accelerator.
+        component: ComponentId,
         /// The platform.
         platform: Platform,
     },

@@ -1,12 +1,16 @@
 //! The Debian packages of the sets of one tree: each set is solved on top of those below it, so
-//! that images share them.
+//! that images share them. The base is chosen from its own archives; an accelerator, and what
+//! stands on it, from those and the accelerator's.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use kiln_fetch::Fetcher;
 use kiln_lock::{Deb, DebIndex};
-use kiln_recipe::{Base, OsPackage, Platform};
+use kiln_recipe::{Archive, Base, ComponentId, ComponentKind, OsPackage, Platform};
 
 use crate::{
     Event, Events, Mode, ResolveError,
@@ -20,7 +24,7 @@ use crate::{
 pub(crate) struct OsSets<'a> {
     /// For each node.
     pub(crate) debs: Vec<Vec<Deb>>,
-    /// The base's archives.
+    /// The archives of the base and of accelerators.
     archives: Archives<'a>,
 }
 
@@ -38,13 +42,12 @@ pub(crate) fn resolve<'a>(
         fetcher,
         now,
         events,
-        loaded: OnceLock::new(),
-        loading: Mutex::new(()),
+        loaded: Mutex::default(),
     };
     let before = previous.debs_of(tree.platform, &tree.base.component.id.name);
     let prefer: &[Deb] = if mode == Mode::Upgrade { &[] } else { &before };
     if mode == Mode::RelockGone && !before.is_empty() {
-        report_gone(&before, archives.index()?, events);
+        report_gone(&before, &archives.all()?, events);
     }
     let mut debs: Vec<Vec<Deb>> = Vec::with_capacity(tree.nodes.len());
     // Whether a node and all below it are what they were.
@@ -54,7 +57,7 @@ pub(crate) fn resolve<'a>(
         let essential = node.below.is_none();
         let below_unmoved = node.below.is_none_or(|below| unmoved[below]);
         let unchanged = mode == Mode::Keep && below_unmoved && previous.same_os(node.component);
-        let asks_nothing = node.component.os_packages.is_empty();
+        let asks_nothing = node.os_packages.is_empty();
         let chosen = match &old {
             Some(old) if unchanged => old.clone(),
             _ if asks_nothing && (!essential || tree.base.archives.is_empty()) => Vec::new(),
@@ -64,14 +67,14 @@ pub(crate) fn resolve<'a>(
                     .iter()
                     .flat_map(|below| debs[*below].iter().cloned())
                     .collect();
-                let wanted = &node.component.os_packages;
                 let request = deb::Request {
-                    wanted,
+                    wanted: node.os_packages,
                     installed: &installed,
                     prefer,
                     essential,
                 };
-                deb::solve(archives.index()?, &request).map_err(|cause| ResolveError::Os {
+                let index = archives.index(node.archives_of)?;
+                deb::solve(&index, &request).map_err(|cause| ResolveError::Os {
                     set: node.id.clone(),
                     cause: Box::new(cause),
                 })?
@@ -83,16 +86,18 @@ pub(crate) fn resolve<'a>(
             packages: chosen.len(),
             moved: !same,
         });
-        unmoved.push(below_unmoved && same);
+        unmoved.push(below_unmoved && same && previous.same_archives(node.component));
         debs.push(chosen);
     }
     Ok(OsSets { debs, archives })
 }
 
 impl OsSets<'_> {
-    /// The packages that `wanted` adds to a base, for a build environment.
+    /// The packages that `wanted` adds to a base, for a build environment, from the archives of the
+    /// base and of an accelerator.
     pub(crate) fn beyond(
         &self,
+        archives_of: Option<&str>,
         base: &[Deb],
         wanted: &[OsPackage],
         prefer: &[Deb],
@@ -106,7 +111,8 @@ impl OsSets<'_> {
             prefer,
             essential: false,
         };
-        let solved = deb::solve(self.archives.index()?, &request);
+        let index = self.archives.index(archives_of)?;
+        let solved = deb::solve(&index, &request);
         solved.map_err(|cause| ResolveError::Os {
             set: self.archives.tree.base.component.id.to_string(),
             cause: Box::new(cause),
@@ -118,8 +124,8 @@ impl OsSets<'_> {
         &self,
         mut debs: impl Iterator<Item = &'d Deb>,
     ) -> Result<bool, ResolveError> {
-        let index = self.archives.index()?;
-        Ok(debs.all(|deb| matches!(index.locate(deb), deb::Located::Listed(_))))
+        let indexes = self.archives.all()?;
+        Ok(debs.all(|deb| is_listed(&indexes, deb)))
     }
 
     /// The indexes of the archives.
@@ -128,7 +134,7 @@ impl OsSets<'_> {
     }
 }
 
-/// The archives of a base, read when a set must be solved.
+/// The archives of a base and of the accelerators on it, read when a set must be solved.
 struct Archives<'a> {
     tree: &'a Tree<'a>,
     /// The indexes of the previous lock.
@@ -136,49 +142,108 @@ struct Archives<'a> {
     fetcher: &'a Fetcher,
     now: Timestamp,
     events: Events<'a>,
-    loaded: OnceLock<(Index, Vec<DebIndex>)>,
-    loading: Mutex<()>,
+    /// By accelerator; that of the base alone is of none.
+    loaded: Mutex<BTreeMap<Option<String>, Loaded>>,
 }
 
-impl Archives<'_> {
-    fn index(&self) -> Result<&Index, ResolveError> {
-        if let Some((index, _)) = self.loaded.get() {
-            return Ok(index);
+/// What sets choose from, and what was read for it.
+#[derive(Clone)]
+struct Loaded {
+    index: Arc<Index>,
+    read: Vec<DebIndex>,
+}
+
+impl<'a> Archives<'a> {
+    /// The index of the base, or of the base and an accelerator.
+    fn index(&self, accelerator: Option<&str>) -> Result<Arc<Index>, ResolveError> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = accelerator.map(str::to_owned);
+        if let Some(known) = loaded.get(&key) {
+            return Ok(Arc::clone(&known.index));
         }
-        let guard = self.loading.lock();
-        let _guard = guard.unwrap_or_else(PoisonError::into_inner);
-        if let Some((index, _)) = self.loaded.get() {
-            return Ok(index);
-        }
-        let Tree { platform, base, .. } = *self.tree;
-        let name = &base.component.id.name;
+        let base = match loaded.get(&None) {
+            Some(base) => base.clone(),
+            None => {
+                let archives = self.tree.base.archives.iter().collect::<Vec<_>>();
+                let new = self.read(&self.tree.base.component.id, &archives, None)?;
+                loaded.insert(None, new.clone());
+                new
+            }
+        };
+        let added = accelerator.and_then(|name| Some((name, self.tree.archives.get(name)?)));
+        let Some((name, archives)) = added else {
+            return Ok(base.index);
+        };
+        let id = ComponentId {
+            kind: ComponentKind::Accelerator,
+            name: name.to_owned(),
+        };
+        let new = self.read(&id, archives, Some(&base.index))?;
+        let index = Arc::clone(&new.index);
+        loaded.insert(key, new);
+        Ok(index)
+    }
+
+    /// The indexes of the base and of every accelerator on it.
+    fn all(&self) -> Result<Vec<Arc<Index>>, ResolveError> {
+        let accelerators = self.tree.archives.keys().map(|name| Some(*name));
+        let all = [None].into_iter().chain(accelerators);
+        all.map(|accelerator| self.index(accelerator)).collect()
+    }
+
+    fn read(
+        &self,
+        component: &ComponentId,
+        archives: &[&'a Archive],
+        below: Option<&Index>,
+    ) -> Result<Loaded, ResolveError> {
+        let platform = self.tree.platform;
         (self.events)(Event::Indexes {
-            base: name.clone(),
+            component: component.clone(),
             platform,
         });
-        let loaded =
-            deb::load(self.fetcher, base, platform, self.known, self.now).map_err(|cause| {
-                ResolveError::Archives {
-                    base: name.clone(),
-                    cause: Box::new(cause),
-                }
-            })?;
-        Ok(&self.loaded.get_or_init(|| loaded).0)
+        let read = deb::load(
+            self.fetcher,
+            archives,
+            platform,
+            self.known,
+            self.now,
+            below,
+        );
+        let (index, read) = read.map_err(|cause| ResolveError::Archives {
+            component: component.clone(),
+            cause: Box::new(cause),
+        })?;
+        Ok(Loaded {
+            index: Arc::new(index),
+            read,
+        })
     }
 
     /// For the lock: the indexes that were read, else those of the previous lock.
     fn indexes(self) -> Vec<DebIndex> {
-        let (known, base) = (self.known, self.tree.base);
-        self.loaded.into_inner().map_or_else(
-            || {
-                let of_base = |index: &&DebIndex| {
-                    let mut archives = base.archives.iter();
-                    archives.any(|it| it.source == index.source && it.suite == index.suite)
-                };
-                known.iter().filter(of_base).cloned().collect()
-            },
-            |(_, indexes)| indexes,
-        )
+        let loaded = self.loaded.into_inner();
+        let mut loaded = loaded.unwrap_or_else(PoisonError::into_inner);
+        let accelerators = self.tree.archives.iter();
+        let added =
+            accelerators.map(|(name, archives)| (Some((*name).to_owned()), archives.clone()));
+        let base = self.tree.base.archives.iter().collect();
+        let mut indexes = Vec::new();
+        for (key, archives) in added.chain([(None, base)]) {
+            match loaded.remove(&key) {
+                Some(loaded) => indexes.extend(loaded.read),
+                None => indexes.extend(
+                    self.known
+                        .iter()
+                        .filter(|index| {
+                            let mut archives = archives.iter();
+                            archives.any(|it| it.source == index.source && it.suite == index.suite)
+                        })
+                        .cloned(),
+                ),
+            }
+        }
+        indexes
     }
 }
 
@@ -186,12 +251,17 @@ fn ids(debs: &[Deb]) -> impl Iterator<Item = (&str, kiln_digest::Digest)> {
     debs.iter().map(|deb| (deb.id.0.as_str(), deb.sha256))
 }
 
-fn report_gone(before: &[Deb], index: &Index, events: Events) {
+fn report_gone(before: &[Deb], indexes: &[Arc<Index>], events: Events) {
     for deb in before {
-        if !matches!(index.locate(deb), deb::Located::Listed(_)) {
+        if !is_listed(indexes, deb) {
             events(Event::Gone { id: deb.id.clone() });
         }
     }
+}
+
+fn is_listed(indexes: &[Arc<Index>], deb: &Deb) -> bool {
+    let mut indexes = indexes.iter();
+    indexes.any(|index| matches!(index.locate(deb), deb::Located::Listed(_)))
 }
 
 /// The target of a tree: Python's patch release and the C library are those of the packages of
@@ -242,7 +312,7 @@ pub(crate) fn target(
 mod tests {
     use kiln_digest::Digest;
     use kiln_lock::PackageId;
-    use kiln_recipe::{Component, ComponentId, ComponentKind, Location, PythonVersion};
+    use kiln_recipe::{Component, Location, PythonVersion};
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! What the previous lock says, by what a resolver asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_lock::{Deb, DebIndex, Lock, LockedImage, PackageId, Request, Set, Wheel};
 use kiln_recipe::{Combination, Component, ComponentId, Platform};
@@ -60,6 +60,24 @@ impl<'a> Previous<'a> {
         ids.iter().filter_map(|id| self.wheels.get(id).copied())
     }
 
+    /// The wheels of all sets that these components have on a base's set `root`.
+    pub(crate) fn wheels_of<'s>(
+        &'s self,
+        root: &'s str,
+        components: BTreeSet<&'s ComponentId>,
+    ) -> impl Iterator<Item = &'a Wheel> + use<'s, 'a> {
+        let on_it = move |set: &&&Set| {
+            components.contains(&set.component)
+                && set
+                    .id
+                    .strip_prefix(root)
+                    .is_some_and(|it| it.starts_with(' '))
+        };
+        let sets = self.sets.values().filter(on_it);
+        let ids = sets.flat_map(|set| &set.wheels);
+        ids.filter_map(|id| self.wheels.get(id).copied())
+    }
+
     /// All Debian packages of a platform and base.
     pub(crate) fn debs_of(&self, platform: Platform, base: &str) -> Vec<Deb> {
         let root = format!("{platform} {base}");
@@ -114,13 +132,19 @@ impl<'a> Previous<'a> {
         })
     }
 
+    /// Whether the component names the same archives as before.
+    pub(crate) fn same_archives(&self, component: &Component) -> bool {
+        self.same(component, |asked, asks| asked.from == asks.from)
+    }
+
     /// Whether the component asks for the same Python packages, on the same bundle, as before.
     pub(crate) fn same_python(&self, component: &Component) -> bool {
         self.same(component, |asked, asks| {
             asked.requirements == asks.requirements
                 && asked.from_source == asks.from_source
+                && asked.python_indexes == asks.python_indexes
                 && (asked.from == asks.from
-                    || component.id.kind == kiln_recipe::ComponentKind::Base)
+                    || component.id.kind != kiln_recipe::ComponentKind::Bundle)
         })
     }
 

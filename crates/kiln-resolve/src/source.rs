@@ -18,11 +18,12 @@ use crate::{
     build::{BuildFailure, Builder},
     os::OsSets,
     python::{
-        self, PythonError, SOURCE,
+        self, PythonError,
         compile::{Group, Question},
         configuration::{Known, Source},
         metadata::{self, Metadata, MetadataError},
         pylock::Choice,
+        routes::Routes,
         wheel_name::WheelName,
     },
     universe::{Universes, pins},
@@ -55,13 +56,17 @@ pub(crate) struct Sources<'a> {
     universes: &'a Universes<'a>,
     /// The node of the base.
     root: usize,
+    /// The accelerator whose archives count.
+    archives_of: Option<&'a str>,
     tables: BTreeMap<PackageName, Table<'a>>,
     built: BTreeMap<(PackageName, Version), Wheel>,
+    /// Where projects come from, those of build environments as well.
+    routes: &'a Routes,
 }
 
 impl<'a> Sources<'a> {
-    /// What the components at `nodes` say, on the base at `root`.
-    pub(crate) fn new(universes: &'a Universes<'a>, root: usize, nodes: &[usize]) -> Self {
+    /// What the components at `nodes` say, base first.
+    pub(crate) fn new(universes: &'a Universes<'a>, nodes: &[usize], routes: &'a Routes) -> Self {
         let components = nodes.iter().map(|it| universes.tree.nodes[*it].component);
         let tables = components.flat_map(|component| {
             let own = component.from_source.iter();
@@ -72,9 +77,13 @@ impl<'a> Sources<'a> {
         });
         Self {
             universes,
-            root,
+            root: nodes.first().copied().unwrap_or_default(),
+            archives_of: nodes
+                .last()
+                .and_then(|node| universes.tree.nodes[*node].archives_of),
             tables: tables.collect(),
             built: BTreeMap::new(),
+            routes,
         }
     }
 
@@ -95,7 +104,8 @@ impl<'a> Sources<'a> {
         let table = table.ok().and_then(|name| self.tables.get(&name));
         table.is_some_and(|table| {
             let previous = self.universes.previous;
-            previous.same_source(table.component, &wheel.name)
+            self.routes.fits(wheel)
+                && previous.same_source(table.component, &wheel.name)
                 && self.universes.same_environment(self.root, wheel)
         })
     }
@@ -162,9 +172,12 @@ impl<'a> Sources<'a> {
 
         let base_debs = &workshop.os.debs[self.root];
         let old = self.old_environment(&choice.name);
-        let beyond = workshop
-            .os
-            .beyond(base_debs, &table.how.os_packages, &old.debs);
+        let beyond = workshop.os.beyond(
+            self.archives_of,
+            base_debs,
+            &table.how.os_packages,
+            &old.debs,
+        );
         let debs = beyond.map_err(|cause| PythonError::BuildPackages {
             project: choice.name.to_string(),
             cause: Box::new(cause),
@@ -220,7 +233,7 @@ impl<'a> Sources<'a> {
         Build {
             project: choice.name.as_ref(),
             version,
-            source: SOURCE,
+            source: &choice.source,
             from,
             platform: tree.platform,
             base: &tree.base.component.id.name,
@@ -241,15 +254,16 @@ impl<'a> Sources<'a> {
             size
         } else {
             let project = choice.name.as_ref();
-            let page = solver.fetcher.project_page(SOURCE, project);
+            let page = solver.fetcher.project_page(&choice.source, project);
             let page = page.map_err(failed)?;
             let size = page.file(&choice.file).and_then(|file| file.size);
             size.ok_or_else(|| PythonError::NoSize {
+                from: choice.source.clone(),
                 file: choice.file.clone(),
             })?
         };
         let wanted = Wanted {
-            source: SOURCE.to_owned(),
+            source: choice.source.clone(),
             what: Artifact::Python {
                 project: choice.name.to_string(),
                 file: choice.file.clone(),
@@ -315,7 +329,7 @@ impl<'a> Sources<'a> {
             component: &table.component.id,
             requirements: wanted,
         };
-        let choices = solver.with_compiler(target, |compiler| {
+        let choices = solver.with_compiler(target, self.routes, |compiler| {
             Ok(compiler.compile(&Question {
                 groups: &[group],
                 constraints: &[],
@@ -371,7 +385,7 @@ impl<'a> Sources<'a> {
             id: PackageId(id),
             name: choice.name.to_string(),
             version: choice.version.to_string(),
-            source: SOURCE.to_owned(),
+            source: choice.source.clone(),
             size,
             sha256,
             requires: metadata.requires,

@@ -1,142 +1,35 @@
-//! The wheels of the sets of one tree: each bundle with its IDEs is a universe, solved after the
-//! one below it.
+//! The wheels of the sets of one tree: each bundle with its toolkit and its IDEs is a universe,
+//! solved after the one below it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     str::FromStr,
-    sync::Mutex,
 };
 
-use kiln_fetch::Fetcher;
-use kiln_lock::{PackageId, Tool, Wheel};
+use kiln_lock::{PackageId, Wheel};
 use kiln_recipe::Requirement;
 use pep440_rs::Version;
 use pep508_rs::PackageName;
 use rayon::prelude::*;
 
 use crate::{
-    Event, Events, Mode, Options, ResolveError,
+    Event, Events, Mode, ResolveError,
     forest::{Role, Tree},
     previous::Previous,
     python::{
-        self, PythonError, SOURCE,
-        compile::{CompileError, Compiler, Group, Question},
+        self, PythonError,
+        compile::{Group, Question},
         pylock::{Choice, Pin},
+        routes::Routes,
         target::Target,
-        tool::{self, Uv},
         wheel_name::WheelName,
     },
+    solver::Solver,
     source::{Sources, Workshop},
 };
 
 /// So many times, the versions that are built from source may turn out not to fit.
 const MAX_BUILDS: usize = 12;
-
-/// The resolver of Python packages: found when the first universe needs it.
-pub(crate) struct Solver<'a> {
-    pub(crate) fetcher: &'a Fetcher,
-    pub(crate) options: &'a Options,
-    version: &'a str,
-    locked: &'a [Tool],
-    found: Mutex<Option<(Uv, String)>>,
-}
-
-impl<'a> Solver<'a> {
-    pub(crate) fn new(
-        fetcher: &'a Fetcher,
-        options: &'a Options,
-        version: Option<&'a str>,
-        locked: &'a [Tool],
-    ) -> Self {
-        let version = version.unwrap_or(tool::DEFAULT_VERSION);
-        Self {
-            fetcher,
-            options,
-            version,
-            locked,
-            found: Mutex::new(None),
-        }
-    }
-
-    /// Where uv and the index are.
-    fn find(&self) -> Result<(PathBuf, String), PythonError> {
-        let mut found = self
-            .found
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((uv, index)) = found.as_ref() {
-            return Ok((uv.executable.clone(), index.clone()));
-        }
-        if self.options.offline {
-            return Err(PythonError::Offline);
-        }
-        let index = self.fetcher.sources().url_for_tools(SOURCE)?;
-        let Options {
-            cache_dir,
-            downloads_dir,
-            ..
-        } = self.options;
-        let uv = tool::find(
-            self.version,
-            self.locked,
-            self.fetcher,
-            cache_dir,
-            downloads_dir,
-        )?;
-        let executable = uv.executable.clone();
-        *found = Some((uv, index.clone()));
-        Ok((executable, index))
-    }
-
-    /// Runs uv for a target.
-    pub(crate) fn with_compiler<T>(
-        &self,
-        target: &Target,
-        run: impl FnOnce(&Compiler) -> Result<T, PythonError>,
-    ) -> Result<T, PythonError> {
-        let (uv, index_url) = self.find()?;
-        run(&Compiler {
-            uv: &uv,
-            index_url: &index_url,
-            cache_dir: &self.options.cache_dir.join("uv"),
-            target,
-            exclude_newer: self.options.exclude_newer.as_deref(),
-        })
-    }
-
-    /// Finds out which few requirements contradict each other, where that is the error.
-    pub(crate) fn explain(&self, error: ResolveError) -> ResolveError {
-        let ResolveError::Python { set, mut cause } = error else {
-            return error;
-        };
-        if let PythonError::Compile(CompileError::NoSolution {
-            target,
-            culprits,
-            sources,
-            ..
-        }) = cause.as_mut()
-        {
-            let explained = self.with_compiler(target, |it| Ok(it.explain(culprits, sources)));
-            *culprits = explained.unwrap_or_default();
-        }
-        ResolveError::Python { set, cause }
-    }
-
-    /// The tool for the lock: that of the previous one at this version, else what was fetched.
-    /// (A host of another architecture fetches another wheel; the lock does not follow it.)
-    pub(crate) fn tool(self) -> Option<Tool> {
-        let found = self
-            .found
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let kept = self
-            .locked
-            .iter()
-            .find(|it| it.name == "uv" && it.version == self.version);
-        kept.cloned().or_else(|| found.and_then(|(uv, _)| uv.tool))
-    }
-}
 
 /// One tree and everything that its universes are solved from.
 pub(crate) struct Universes<'a> {
@@ -151,6 +44,18 @@ pub(crate) struct Universes<'a> {
     pub(crate) workshop: &'a Workshop<'a>,
     pub(crate) mode: Mode,
     pub(crate) events: Events<'a>,
+}
+
+/// What is solved together with a bundle and stands on it.
+struct Above {
+    toolkit: Option<usize>,
+    ides: Vec<usize>,
+}
+
+impl Above {
+    fn nodes(&self) -> impl Iterator<Item = usize> {
+        self.toolkit.into_iter().chain(self.ides.iter().copied())
+    }
 }
 
 /// What one universe adds to the nodes of the tree.
@@ -177,26 +82,30 @@ impl Universes<'_> {
     fn universe(&self, top: usize, wheels: &[Vec<Wheel>]) -> Result<Filled, ResolveError> {
         let nodes = &self.tree.nodes;
         let path = self.tree.path(top);
-        let ides = self.tree.ides(top);
+        let above = Above {
+            toolkit: self.tree.toolkit(top),
+            ides: self.tree.ides(top),
+        };
         let bound = nodes[top].role == Role::Universe { bound: true };
         let below: &[usize] = if bound { &path[..path.len() - 1] } else { &[] };
         // The nodes that this universe decides about.
-        let own: Vec<usize> = path[below.len()..].iter().chain(&ides).copied().collect();
+        let own: Vec<usize> = path[below.len()..]
+            .iter()
+            .copied()
+            .chain(above.nodes())
+            .collect();
         let id = &nodes[top].id;
         let old: Option<Filled> = own
             .iter()
             .map(|node| Some((*node, self.previous.wheels(&nodes[*node].id)?)))
             .collect();
         let filled = match &old {
-            Some(old) if self.unchanged(&path, &ides, below, old, wheels) => old.clone(),
-            _ if own
-                .iter()
-                .all(|node| nodes[*node].component.requirements.is_empty()) =>
-            {
+            Some(old) if self.unchanged(&path, &above, below, old, wheels) => old.clone(),
+            _ if own.iter().all(|node| nodes[*node].requirements.is_empty()) => {
                 own.iter().map(|node| (*node, Vec::new())).collect()
             }
             _ => self
-                .solve(top, below, &path, &ides, wheels)
+                .solve(top, below, &path, &above, wheels)
                 .map_err(|cause| ResolveError::Python {
                     set: id.clone(),
                     cause: Box::new(cause),
@@ -219,7 +128,7 @@ impl Universes<'_> {
     fn unchanged(
         &self,
         path: &[usize],
-        ides: &[usize],
+        above: &Above,
         below: &[usize],
         old: &Filled,
         wheels: &[Vec<Wheel>],
@@ -229,8 +138,9 @@ impl Universes<'_> {
             && self.same_target
             && path
                 .iter()
-                .chain(ides)
-                .all(|it| self.previous.same_python(nodes[*it].component))
+                .copied()
+                .chain(above.nodes())
+                .all(|it| self.previous.same_python(nodes[it].component))
             && below.iter().all(|it| {
                 self.previous
                     .wheels(&nodes[*it].id)
@@ -266,23 +176,25 @@ impl Universes<'_> {
         top: usize,
         below: &[usize],
         path: &[usize],
-        ides: &[usize],
+        above: &Above,
         wheels: &[Vec<Wheel>],
     ) -> Result<Filled, PythonError> {
         let nodes = &self.tree.nodes;
-        let groups: Vec<Group> = path
+        let all: Vec<usize> = path.iter().copied().chain(above.nodes()).collect();
+        let groups: Vec<Group> = all
             .iter()
-            .chain(ides)
-            .map(|node| nodes[*node].component)
+            .map(|node| &nodes[*node])
             .map(|it| Group {
-                component: &it.id,
-                requirements: &it.requirements,
+                component: &it.component.id,
+                requirements: it.requirements,
             })
             .collect();
+        let routes = Routes::of(all.iter().map(|node| nodes[*node].component));
         let fixed: Vec<&Wheel> = below.iter().flat_map(|node| &wheels[*node]).collect();
-        let kept = self.kept(top, below, ides, wheels);
-        let own: Vec<usize> = path.iter().chain(ides).copied().collect();
-        let mut sources = Sources::new(self, path[0], &own);
+        routes.check_below(&fixed)?;
+        let mut kept = self.kept(top, below, above, wheels);
+        kept.retain(|wheel| routes.fits(wheel));
+        let mut sources = Sources::new(self, &all, &routes);
         let reusable: Vec<&Wheel> = kept
             .iter()
             .copied()
@@ -290,7 +202,7 @@ impl Universes<'_> {
             .collect();
         sources.keep(reusable);
         sources.keep(fixed.iter().copied());
-        let choices = self.choices(&mut sources, &groups, &fixed, &kept)?;
+        let choices = self.choices(&mut sources, &groups, &fixed, &kept, &routes)?;
         let (built, choices): (Vec<_>, Vec<_>) =
             choices.into_iter().partition(|choice| choice.is_source);
         let from_index = |wheel: &&Wheel| wheel.built_from.is_none();
@@ -304,16 +216,14 @@ impl Universes<'_> {
         let mut chosen = python::lock_wheels(self.solver.fetcher, &choices, &keep, &known)?;
         chosen.extend(built.iter().filter_map(|it| sources.wheel(it).cloned()));
         let requirements = |nodes_of: &[usize]| -> Vec<&[Requirement]> {
-            nodes_of
-                .iter()
-                .map(|it| nodes[*it].component.requirements.as_slice())
-                .collect()
+            nodes_of.iter().map(|it| nodes[*it].requirements).collect()
         };
+        let chain: Vec<usize> = path.iter().copied().chain(above.toolkit).collect();
         let divided = python::contributions(
             &chosen,
             self.target,
-            &requirements(path),
-            &requirements(ides),
+            &requirements(&chain),
+            &requirements(&above.ides),
         )?;
         let by_id: BTreeMap<&PackageId, &Wheel> = chosen.iter().map(|it| (&it.id, it)).collect();
         let content = |ids: &[PackageId]| -> Vec<Wheel> {
@@ -321,8 +231,8 @@ impl Universes<'_> {
                 .filter_map(|id| by_id.get(id).map(|wheel| (*wheel).clone()))
                 .collect()
         };
-        let chain = path.iter().zip(&divided.chain).skip(below.len());
-        let leaves = ides.iter().zip(&divided.ides);
+        let chain = chain.iter().zip(&divided.chain).skip(below.len());
+        let leaves = above.ides.iter().zip(&divided.ides);
         Ok(chain
             .chain(leaves)
             .map(|(node, ids)| (*node, content(ids)))
@@ -336,11 +246,12 @@ impl Universes<'_> {
         groups: &[Group<'_>],
         fixed: &[&Wheel],
         kept: &[&Wheel],
+        routes: &Routes,
     ) -> Result<Vec<Choice>, PythonError> {
         let constraints = pins(fixed.iter().copied());
         let preferences = pins(kept.iter().copied());
         for _ in 0..=MAX_BUILDS {
-            let choices = self.solver.with_compiler(self.target, |compiler| {
+            let choices = self.solver.with_compiler(self.target, routes, |compiler| {
                 Ok(compiler.compile(&Question {
                     groups,
                     constraints: &constraints,
@@ -363,39 +274,54 @@ impl Universes<'_> {
     }
 
     /// Wheels to keep where that is possible: those of the previous lock, and those that the
-    /// IDEs on the bundle below have, so that an IDE is the same on all bundles.
+    /// toolkit and the IDEs on the bundle below have, so that these are the same on all bundles.
     fn kept<'w>(
         &'w self,
         top: usize,
         below: &[usize],
-        ides: &[usize],
+        above: &Above,
         wheels: &'w [Vec<Wheel>],
     ) -> Vec<&'w Wheel> {
         let nodes = &self.tree.nodes;
         let mut kept: BTreeMap<&str, &Wheel> = BTreeMap::new();
+        let tags = self.target.tags();
+        let usable = |wheel: &&Wheel| {
+            !self.gone.contains(&wheel.id)
+                && WheelName::from_str(&wheel.file)
+                    .is_ok_and(|name| name.preference(&tags).is_some())
+        };
         if self.mode != Mode::Upgrade {
-            let tags = self.target.tags();
-            let usable = |wheel: &&Wheel| {
-                !self.gone.contains(&wheel.id)
-                    && WheelName::from_str(&wheel.file)
-                        .is_ok_and(|name| name.preference(&tags).is_some())
-            };
-            let own = self.tree.path(top).into_iter().chain(ides.iter().copied());
+            let own = self.tree.path(top).into_iter().chain(above.nodes());
             let names: Vec<&str> = own.map(|node| nodes[node].id.as_str()).collect();
             let old = names.iter().flat_map(|id| self.previous.set_wheels(id));
-            kept.extend(old.filter(usable).map(|wheel| (wheel.name.as_str(), wheel)));
+            kept.extend(
+                old.filter(&usable)
+                    .map(|wheel| (wheel.name.as_str(), wheel)),
+            );
         }
         if let Some(parent) = below.last() {
-            for wheel in self
-                .tree
-                .ides(*parent)
-                .into_iter()
-                .flat_map(|ide| &wheels[ide])
-            {
+            let toolkit = self.tree.toolkit(*parent).into_iter();
+            let nodes = toolkit.chain(self.tree.ides(*parent));
+            for wheel in nodes.flat_map(|node| &wheels[node]) {
+                kept.entry(&wheel.name).or_insert(wheel);
+            }
+        }
+        if self.mode != Mode::Upgrade {
+            for wheel in self.elsewhere(top, above).filter(usable) {
                 kept.entry(&wheel.name).or_insert(wheel);
             }
         }
         kept.into_values().collect()
+    }
+
+    /// What the previous lock has for the same components beside other accelerators on this base:
+    /// what is new here shares layers with them.
+    fn elsewhere(&self, top: usize, above: &Above) -> impl Iterator<Item = &Wheel> {
+        let nodes = &self.tree.nodes;
+        let root = self.tree.path(top)[0];
+        let own = std::iter::once(top).chain(above.nodes());
+        let components: BTreeSet<_> = own.map(|node| &nodes[node].component.id).collect();
+        self.previous.wheels_of(&nodes[root].id, components)
     }
 }
 

@@ -13,7 +13,7 @@ use kiln_resolve::{
         release::Expected,
         signature,
     },
-    python::{metadata, metadata::Metadata, pylock as pylocks, target::Target},
+    python::{metadata, metadata::Metadata, pylock as pylocks, routes::Routes, target::Target},
 };
 
 use crate::{sections, shown};
@@ -103,7 +103,13 @@ pub fn pylock(data: &[u8]) {
     let target = target();
     let markers = target.markers().unwrap();
     let sources = BTreeSet::new();
-    let Some(choices) = shown(pylocks::parse(text, &target.tags(), &markers, &sources)) else {
+    let Some(choices) = shown(pylocks::parse(
+        text,
+        &target.tags(),
+        &markers,
+        &sources,
+        &Routes::default(),
+    )) else {
         return;
     };
     for pair in choices.windows(2) {

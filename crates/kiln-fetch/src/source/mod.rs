@@ -64,6 +64,23 @@ pub struct Located {
     pub place: String,
 }
 
+/// A login and the index that it is for. `Debug` shows the index alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ToolLogin {
+    /// Scheme, host, port and path of the index.
+    pub address: String,
+    /// Who.
+    pub user: String,
+    /// The password; perhaps empty.
+    pub password: String,
+}
+
+impl fmt::Debug for ToolLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ToolLogin({})", self.address)
+    }
+}
+
 /// Why it is not known where a source lives.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -174,6 +191,19 @@ impl Sources {
         let located = self.locate(name, &SourceKind::Python)?;
         let login = netrc::find(&self.host.logins(), &located.url);
         Ok(located.url.or_login(login).reveal())
+    }
+
+    /// The login of a Python index, for a tool that reads the index's files itself: to be handed
+    /// over through its environment. Never log it, never put it on a command line.
+    pub fn login_for_tools(&self, name: &str) -> Result<Option<ToolLogin>, SourceError> {
+        let located = self.locate(name, &SourceKind::Python)?;
+        let login = netrc::find(&self.host.logins(), &located.url);
+        let url = located.url.or_login(login);
+        Ok(url.login().map(|login| ToolLogin {
+            address: url.to_string(),
+            user: login.user.clone(),
+            password: login.password.clone(),
+        }))
     }
 
     fn find(&self, name: &str, kind: &SourceKind) -> Option<host::Found> {

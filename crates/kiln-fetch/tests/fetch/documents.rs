@@ -210,8 +210,8 @@ fn pages_are_read_in_the_order_they_are_asked_for() {
         _ => Reply::ok(b"{\"files\":[]}"),
     });
     let fetcher = fetcher(&server.url("/simple"));
-    let projects = ["a", "b", "c"].map(str::to_owned).to_vec();
-    let pages = fetcher.project_pages("corp", projects);
+    let projects = ["a", "b", "c"].map(|it| ("corp".to_owned(), it.to_owned()));
+    let pages = fetcher.project_pages(projects.to_vec());
     let found: Vec<bool> = pages.iter().map(Result::is_ok).collect();
     assert_eq!(found, [true, false, true]);
 }

@@ -90,6 +90,19 @@ impl Index {
         }
     }
 
+    /// This index and, after its own, further packages, whose [`Package::archive`] counts from
+    /// [`Self::archives`] on in `archives`.
+    pub fn with(&self, archives: Vec<ArchiveName>, packages: Vec<Package>) -> Self {
+        let all = self.archives.iter().cloned().chain(archives).collect();
+        let packages = self.packages.iter().cloned().chain(packages).collect();
+        Self::new(&self.architecture, all, packages)
+    }
+
+    /// How many archives it is of.
+    pub fn archives(&self) -> u16 {
+        u16::try_from(self.archives.len()).unwrap_or(u16::MAX)
+    }
+
     /// The architecture that it is for, as Debian names it.
     pub fn architecture(&self) -> &str {
         &self.architecture

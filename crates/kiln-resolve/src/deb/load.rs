@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use kiln_digest::Digest;
 use kiln_fetch::{FetchError, Fetcher, SourceKind};
 use kiln_lock::DebIndex;
-use kiln_recipe::{Archive, Base, Location, Platform};
+use kiln_recipe::{Archive, Location, Platform};
 
 use super::{
     index::{ArchiveName, Index},
     packages::{self, ArchiveNumber, Package, PackagesError},
-    release::{Expected, PackagesFile, Release, ReleaseError},
+    release::{Expected, PackagesFile, Release, ReleaseError, SuiteDirectory},
     signature::SignatureError,
 };
 
@@ -90,13 +90,19 @@ impl DebError {
             Self::Release { cause, keyring, .. } => {
                 let hint = cause.hint()?;
                 Some(match **cause {
-                    ReleaseError::Signature(SignatureError::Form { .. }) => hint,
+                    ReleaseError::Signature(
+                        SignatureError::Form { .. } | SignatureError::Detached { .. },
+                    ) => hint,
                     ReleaseError::Signature(_) => format!("{hint} (`{keyring}`)"),
                     _ => hint,
                 })
             }
             Self::Packages { .. } | Self::LockedDate { .. } => None,
         }
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Fetch { cause, .. } if cause.is_gone())
     }
 
     /// Whether the bytes that came are others than those that were promised.
@@ -115,19 +121,22 @@ impl DebError {
     }
 }
 
-/// The packages of all archives of `base` for `platform`, and what they were read from, sorted
-/// by source and suite. `previous` are the indexes of the lock before: older ones are refused.
+/// The packages of archives for `platform`, and what they were read from, sorted by source and
+/// suite. `previous` are the indexes of the lock before: older ones are refused. The packages come
+/// after those of an index `below`, which counts first.
 pub fn load(
     fetcher: &Fetcher,
-    base: &Base,
+    archives: &[&Archive],
     platform: Platform,
     previous: &[DebIndex],
     now: Timestamp,
+    below: Option<&Index>,
 ) -> Result<(Index, Vec<DebIndex>), DebError> {
     let architecture = platform.architecture();
+    let first = below.map_or(0, Index::archives);
     let loaded: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..)
-            .zip(&base.archives)
+        let threads: Vec<_> = (first..)
+            .zip(archives)
             .map(|(number, archive)| {
                 let source = ArchiveSource {
                     fetcher,
@@ -141,25 +150,20 @@ pub fn load(
             .collect();
         threads.into_iter().map(join).collect::<Result<_, _>>()
     })?;
-    let names = base
-        .archives
-        .iter()
-        .map(|it| ArchiveName {
-            source: it.source.clone(),
-            suite: it.suite.clone(),
-        })
-        .collect();
+    let names = archives.iter().map(|it| ArchiveName {
+        source: it.source.clone(),
+        suite: it.suite.clone(),
+    });
+    let names = names.collect();
     let (mut indexes, packages): (Vec<DebIndex>, Vec<Vec<Package>>) = loaded.into_iter().unzip();
     indexes.sort_by(|a, b| (&a.source, &a.suite).cmp(&(&b.source, &b.suite)));
     indexes.dedup();
-    Ok((
-        Index::new(
-            architecture,
-            names,
-            packages.into_iter().flatten().collect(),
-        ),
-        indexes,
-    ))
+    let packages = packages.into_iter().flatten().collect();
+    let index = match below {
+        Some(below) => below.with(names, packages),
+        None => Index::new(architecture, names, packages),
+    };
+    Ok((index, indexes))
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
@@ -195,7 +199,8 @@ impl ArchiveSource<'_> {
             components,
             ..
         } = self.archive;
-        let in_release = self.get(&format!("dists/{suite}/InRelease"), MAX_IN_RELEASE, None)?;
+        let directory = SuiteDirectory::of(suite);
+        let (text, signature) = self.release(&directory)?;
         let expected = Expected {
             suite,
             keyring: &self.archive.keyring_bytes,
@@ -203,11 +208,23 @@ impl ArchiveSource<'_> {
             previous: self.previous_date()?,
             now: self.now,
         };
-        let release = Release::open(&in_release, &expected).map_err(|it| self.refused(it))?;
+        let release = match &signature {
+            None => Release::open(&text, &expected),
+            Some(signature) => Release::open_detached(&text, signature, &expected),
+        };
+        let release = release.map_err(|it| self.refused(it))?;
         let mut files: Vec<PackagesFile> = Vec::new();
-        for component in components {
-            let found = release.packages(suite, component, self.architecture);
-            files.extend(found.map_err(|it| self.refused(it))?);
+        if directory.is_flat() {
+            files.push(
+                release
+                    .flat_packages(&directory)
+                    .map_err(|it| self.refused(it))?,
+            );
+        } else {
+            for component in components {
+                let found = release.packages(suite, component, self.architecture);
+                files.extend(found.map_err(|it| self.refused(it))?);
+            }
         }
         let read: Vec<Vec<Package>> = thread::scope(|scope| {
             let threads: Vec<_> = files
@@ -220,10 +237,24 @@ impl ArchiveSource<'_> {
             source: source.clone(),
             suite: suite.clone(),
             date: release.date.to_string(),
-            sha256: Digest::of(&in_release),
+            sha256: Digest::of(&text),
             signed_by: release.signed_by,
         };
         Ok((index, read.into_iter().flatten().collect()))
+    }
+
+    /// The `InRelease` of a suite; where there is none, its `Release` and the signature apart.
+    fn release(self, directory: &SuiteDirectory) -> Result<(Vec<u8>, Option<Vec<u8>>), DebError> {
+        let get = |name| self.get(&directory.path(name), MAX_IN_RELEASE, None);
+        match get("InRelease") {
+            Err(error @ DebError::Fetch { .. }) if error.is_gone() => {
+                match (get("Release"), get("Release.gpg")) {
+                    (Ok(text), Ok(signature)) => Ok((text, Some(signature))),
+                    _ => Err(error),
+                }
+            }
+            result => result.map(|text| (text, None)),
+        }
     }
 
     fn read(self, file: &PackagesFile, number: ArchiveNumber) -> Result<Vec<Package>, DebError> {

@@ -16,6 +16,7 @@ pub mod relation;
 pub mod release;
 pub mod signature;
 pub mod solve;
+mod verdict;
 pub mod version;
 
 pub use compression::Compression;

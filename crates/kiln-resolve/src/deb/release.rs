@@ -10,7 +10,7 @@ use kiln_digest::Digest;
 use super::{
     compression::Compression,
     packages::is_relative_path,
-    signature::{SignatureError, Signed, verify},
+    signature::{SignatureError, Signed, verify, verify_detached},
 };
 
 /// More files than this in one release are refused (bookworm lists some 700).
@@ -108,6 +108,9 @@ pub enum ReleaseError {
         /// The `Date` in the lock.
         previous: Timestamp,
     },
+    /// It is the release of a flat repository and lists no index of packages.
+    #[error("it lists no `Packages`")]
+    NoPackages,
     /// It lists no index of packages for a component.
     #[error(
         "it lists no packages of component `{component}` for `{architecture}`; \
@@ -142,7 +145,10 @@ impl ReleaseError {
                     .to_owned(),
             ),
             Self::Future { .. } => Some("check the clock of this machine".to_owned()),
-            Self::Malformed(_) | Self::OtherSuite { .. } | Self::NotListed { .. } => None,
+            Self::Malformed(_)
+            | Self::OtherSuite { .. }
+            | Self::NoPackages
+            | Self::NotListed { .. } => None,
         }
     }
 }
@@ -162,10 +168,61 @@ pub struct Expected<'a> {
     pub now: Timestamp,
 }
 
+/// Where a suite's files are below the archive's root: `dists/bookworm/`; or, of a flat repository,
+/// whose suite ends in a slash, that very directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuiteDirectory {
+    path: String,
+    flat: bool,
+}
+
+impl SuiteDirectory {
+    /// The directory of a suite.
+    pub fn of(suite: &str) -> Self {
+        match suite.strip_suffix('/') {
+            None => Self {
+                path: format!("dists/{suite}/"),
+                flat: false,
+            },
+            Some(directory) => {
+                let parts = directory
+                    .split('/')
+                    .filter(|part| !matches!(*part, "" | "."));
+                let path: String = parts.flat_map(|part| [part, "/"]).collect();
+                Self { path, flat: true }
+            }
+        }
+    }
+
+    /// Whether it is that of a flat repository, which has no components.
+    pub fn is_flat(&self) -> bool {
+        self.flat
+    }
+
+    /// The path of a file in it, below the archive's root.
+    pub fn path(&self, name: &str) -> String {
+        format!("{}{name}", self.path)
+    }
+}
+
 impl Release {
+    /// Verifies and reads a `Release` with its signature apart.
+    pub fn open_detached(
+        text: &[u8],
+        signature: &[u8],
+        expected: &Expected<'_>,
+    ) -> Result<Self, ReleaseError> {
+        let signed = verify_detached(text, signature, expected.keyring, expected.now)?;
+        Self::of(signed, expected)
+    }
+
     /// Verifies and reads an `InRelease`.
     pub fn open(bytes: &[u8], expected: &Expected<'_>) -> Result<Self, ReleaseError> {
-        let Signed { text, signed_by } = verify(bytes, expected.keyring, expected.now)?;
+        Self::of(verify(bytes, expected.keyring, expected.now)?, expected)
+    }
+
+    fn of(signed: Signed, expected: &Expected<'_>) -> Result<Self, ReleaseError> {
+        let Signed { text, signed_by } = signed;
         let release = Self {
             signed_by,
             ..Self::parse(&text)?
@@ -218,12 +275,14 @@ impl Release {
 
     fn check(&self, expected: &Expected<'_>) -> Result<(), ReleaseError> {
         let wanted = expected.suite;
+        // A flat repository is a directory, and has no name of its own.
+        let is_flat = SuiteDirectory::of(wanted).is_flat();
         // Ubuntu's `noble-updates` has the codename `noble`: it must not pass for `noble`.
         let is_pocket = self
             .suite
             .strip_prefix(wanted)
             .is_some_and(|it| it.starts_with('-'));
-        if self.suite != wanted && (self.codename != wanted || is_pocket) {
+        if !is_flat && self.suite != wanted && (self.codename != wanted || is_pocket) {
             return Err(ReleaseError::OtherSuite {
                 wanted: wanted.to_owned(),
                 found: match (self.codename.as_str(), self.suite.as_str()) {
@@ -275,24 +334,35 @@ impl Release {
         Ok(own.into_iter().chain(all).collect())
     }
 
+    /// The `Packages` index of a flat repository, of all architectures.
+    pub fn flat_packages(&self, directory: &SuiteDirectory) -> Result<PackagesFile, ReleaseError> {
+        let found = self.smallest(directory, "");
+        found.ok_or(ReleaseError::NoPackages)
+    }
+
     fn packages_file(
         &self,
         suite: &str,
         component: &str,
         architecture: &str,
     ) -> Option<PackagesFile> {
-        let directory = format!("{component}/binary-{architecture}");
-        let plain = format!("{directory}/Packages");
+        let directory = format!("{component}/binary-{architecture}/");
+        self.smallest(&SuiteDirectory::of(suite), &directory)
+    }
+
+    /// The smallest form of the `Packages` in a directory of a suite.
+    fn smallest(&self, suite: &SuiteDirectory, directory: &str) -> Option<PackagesFile> {
+        let plain = format!("{directory}Packages");
         Compression::ALL.into_iter().find_map(|compression| {
             let name = format!("{plain}{}", compression.suffix());
             let file = *self.files.get(&name)?;
             let hex = file.sha256.hex();
             let by_hash = self
                 .by_hash
-                .then(|| format!("dists/{suite}/{directory}/by-hash/SHA256/{hex}"));
+                .then(|| suite.path(&format!("{directory}by-hash/SHA256/{hex}")));
             let unpacked_limit = self.files.get(&plain).map_or(MAX_UNPACKED, |it| it.size);
             Some(PackagesFile {
-                path: format!("dists/{suite}/{name}"),
+                path: suite.path(&name),
                 by_hash,
                 file,
                 compression,
@@ -325,6 +395,7 @@ fn parse_files(lines: &[&str]) -> Result<HashMap<String, File>, ReleaseError> {
         let mut words = line.split_ascii_whitespace();
         let mut next = || words.next().unwrap_or_default();
         let (digest, size, path) = (next(), next(), next());
+        let path = path.strip_prefix("./").unwrap_or(path);
         match (
             Digest::from_hex(digest),
             size.parse(),

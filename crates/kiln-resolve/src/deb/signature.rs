@@ -1,5 +1,5 @@
-//! Who signed an `InRelease` (`OpenPGP`, RFC 9580: section 7, the cleartext signature framework;
-//! section 10, keys).
+//! Who signed an `InRelease`, or a `Release` by a `Release.gpg` (`OpenPGP`, RFC 9580: section 7, the
+//! cleartext signature framework; 10.4, detached signatures; 10, keys).
 //!
 //! A signature counts when a key of the keyring made it, and at that moment the key had a valid
 //! self-signature, was meant for signing and had not expired; when neither the key nor its hash
@@ -15,19 +15,17 @@ use jiff::Timestamp;
 use pgp::{
     armor::DearmorOptions,
     composed::{
-        CleartextSignedMessage, Deserializable, SignedKeyDetails, SignedPublicKey,
+        CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey,
         SignedPublicSubKey,
     },
-    crypto::{hash::HashAlgorithm, public_key::PublicKeyAlgorithm},
-    packet::{PublicKey, Signature, SignatureType},
-    ser::Serialize,
-    types::{Duration, KeyDetails, PublicParams, Tag, VerifyingKey},
+    packet::Signature,
+    types::KeyDetails,
 };
+
+use super::verdict::check;
 
 /// More than the keyrings of all distributions together hold.
 const MAX_KEYS: usize = 10_000;
-/// How far ahead of this machine's clock a signature's time may be, in seconds.
-const CLOCK_SKEW: i64 = 24 * 60 * 60;
 
 /// A text that somebody in the keyring signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +49,12 @@ pub enum SignatureError {
     /// It is not one clear-signed message and nothing else.
     #[error("it is not a clear-signed message: {why}")]
     Form {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What stands apart is no signature, or the document no text.
+    #[error("it has no detached signature that can be read: {why}")]
+    Detached {
         /// What is wrong with it.
         why: String,
     },
@@ -150,9 +154,34 @@ impl SignatureError {
             Self::Refused { .. } => Some(
                 "use another mirror; if all are refused, the keyring may be out of date".to_owned(),
             ),
-            Self::Form { .. } => Some("use another mirror".to_owned()),
+            Self::Form { .. } | Self::Detached { .. } => Some("use another mirror".to_owned()),
         }
     }
+}
+
+/// Verifies a document by a signature of it, or several, that stand apart: binary or armored.
+pub fn verify_detached(
+    document: &[u8],
+    signature: &[u8],
+    keyring: &[u8],
+    now: Timestamp,
+) -> Result<Signed, SignatureError> {
+    let form = |why: String| SignatureError::Detached { why };
+    let is_binary = signature.first().is_some_and(|first| first & 0x80 != 0);
+    let found: pgp::errors::Result<Vec<DetachedSignature>> = if is_binary {
+        DetachedSignature::from_bytes_many(signature).and_then(|all| all.take(MAX_KEYS).collect())
+    } else {
+        DetachedSignature::from_armor_many_buf(signature)
+            .and_then(|(all, _)| all.take(MAX_KEYS).collect())
+    };
+    let found = found.map_err(|error| form(error.to_string()))?;
+    let text = std::str::from_utf8(document).map_err(|_| form("it is not UTF-8".to_owned()))?;
+    let signatures = found.iter().map(|it| &it.signature);
+    let signed_by = vouchers(document, signatures, &certificates(keyring)?, now)?;
+    Ok(Signed {
+        text: text.to_owned(),
+        signed_by,
+    })
 }
 
 /// Verifies a clear-signed message.
@@ -165,15 +194,31 @@ pub fn verify(message: &[u8], keyring: &[u8], now: Timestamp) -> Result<Signed, 
         why: error.to_string(),
     })?;
     let text = message.signed_text();
+    let signed_by = vouchers(
+        text.as_bytes(),
+        message.signatures().iter(),
+        &certificates,
+        now,
+    )?;
+    Ok(Signed { text, signed_by })
+}
+
+/// Fingerprints of the primary keys whose signatures of a document count, sorted; at least one.
+fn vouchers<'s>(
+    document: &[u8],
+    signatures: impl Iterator<Item = &'s Signature>,
+    certificates: &[SignedPublicKey],
+    now: Timestamp,
+) -> Result<Vec<String>, SignatureError> {
     let mut signed_by = BTreeSet::new();
     let mut refused = Vec::new();
     let mut unknown = BTreeSet::new();
-    for signature in message.signatures() {
-        let mut verdicts = signers(&certificates, signature).map(|(certificate, signer)| {
+    for signature in signatures {
+        let mut verdicts = signers(certificates, signature).map(|(certificate, signer)| {
             let fingerprint = format!("{:X}", certificate.fingerprint());
             (
                 fingerprint,
-                check(signature, &text, certificate, signer, now),
+                check(signature, document, certificate, signer, now),
             )
         });
         let Some(first) = verdicts.next() else {
@@ -192,10 +237,7 @@ pub fn verify(message: &[u8], keyring: &[u8], now: Timestamp) -> Result<Signed, 
         }
     }
     if !signed_by.is_empty() {
-        Ok(Signed {
-            text,
-            signed_by: signed_by.into_iter().collect(),
-        })
+        Ok(signed_by.into_iter().collect())
     } else if refused.is_empty() {
         Err(SignatureError::UnknownKey {
             signers: unknown.into_iter().collect(),
@@ -253,7 +295,7 @@ fn collect<I: Iterator<Item = pgp::errors::Result<SignedPublicKey>>>(
 
 /// Which key of a certificate made a signature.
 #[derive(Clone, Copy)]
-enum Signer<'a> {
+pub(super) enum Signer<'a> {
     Primary,
     Subkey(&'a SignedPublicSubKey),
 }
@@ -275,7 +317,7 @@ fn signers<'a>(
 
 /// Fingerprints decide; key ids, which can be forged, only where there is no fingerprint. That a
 /// key is found here says nothing yet about whether it signed.
-fn is_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
+pub(super) fn is_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
     let fingerprints = signature.issuer_fingerprint();
     if fingerprints.is_empty() {
         signature.issuer_key_id().contains(&&key.legacy_key_id())
@@ -298,148 +340,4 @@ fn issuer(signature: &Signature) -> String {
     fingerprint
         .or_else(key_id)
         .unwrap_or_else(|| "an unnamed key".to_owned())
-}
-
-fn check(
-    signature: &Signature,
-    text: &str,
-    certificate: &SignedPublicKey,
-    signer: Signer<'_>,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    if !matches!(
-        signature.typ(),
-        Some(SignatureType::Text | SignatureType::Binary)
-    ) {
-        return Err(Refusal::Kind);
-    }
-    if !signature.hash_alg().is_some_and(is_strong_hash) {
-        return Err(Refusal::WeakHash);
-    }
-    let verified = match signer {
-        Signer::Primary => signature.verify(&certificate.primary_key, text.as_bytes()),
-        Signer::Subkey(subkey) => signature.verify(&subkey.key, text.as_bytes()),
-    };
-    verified.map_err(|_| Refusal::Bad)?;
-    let made = i64::from(signature.created().ok_or(Refusal::NoTime)?.as_secs());
-    if made > now.as_second() + CLOCK_SKEW {
-        return Err(Refusal::Future);
-    }
-    let term = signature
-        .signature_expiration_time()
-        .map_or(0, Duration::as_secs);
-    if is_over(made, term, now.as_second()) {
-        return Err(Refusal::SignatureExpired);
-    }
-    check_primary(certificate, made, matches!(signer, Signer::Primary))?;
-    match signer {
-        Signer::Primary => check_strength(&certificate.primary_key),
-        Signer::Subkey(subkey) => {
-            check_subkey(&certificate.primary_key, subkey, made)?;
-            check_strength(&subkey.key)
-        }
-    }
-}
-
-/// Whether something that began at `start` and had a term of `seconds` (0: for ever) is over.
-fn is_over(start: i64, seconds: u32, at: i64) -> bool {
-    seconds != 0 && start + i64::from(seconds) <= at
-}
-
-fn check_primary(certificate: &SignedPublicKey, made: i64, must_sign: bool) -> Result<(), Refusal> {
-    let key = &certificate.primary_key;
-    let SignedKeyDetails {
-        revocation_signatures,
-        ..
-    } = &certificate.details;
-    if revocation_signatures
-        .iter()
-        .any(|it| it.verify_key(key).is_ok())
-    {
-        return Err(Refusal::KeyRevoked);
-    }
-    let newest = self_signature(certificate).ok_or(Refusal::NotForSigning)?;
-    let term = newest.key_expiration_time().map_or(0, Duration::as_secs);
-    if is_over(i64::from(key.created_at().as_secs()), term, made) {
-        return Err(Refusal::KeyExpired);
-    }
-    let flags = newest.key_flags();
-    // Old keys say nothing about what they are for.
-    let says_nothing = !flags.certify() && !flags.sign() && !flags.encrypt_comms();
-    if must_sign && !flags.sign() && !says_nothing {
-        return Err(Refusal::NotForSigning);
-    }
-    Ok(())
-}
-
-/// The newest valid signature by which a primary key describes itself.
-fn self_signature(certificate: &SignedPublicKey) -> Option<&Signature> {
-    let key: &PublicKey = &certificate.primary_key;
-    let direct = certificate.details.direct_signatures.iter();
-    let direct = direct.filter(|it| it.verify_key(key).is_ok());
-    let users = certificate.details.users.iter().flat_map(|user| {
-        user.signatures.iter().filter(|it| {
-            it.is_certification()
-                && it.typ() != Some(SignatureType::CertRevocation)
-                && is_issuer(it, key)
-                && it.verify_certification(key, Tag::UserId, &user.id).is_ok()
-        })
-    });
-    direct
-        .chain(users)
-        .max_by_key(|it| it.created().map(pgp::types::Timestamp::as_secs))
-}
-
-fn check_subkey(
-    primary: &PublicKey,
-    subkey: &SignedPublicSubKey,
-    made: i64,
-) -> Result<(), Refusal> {
-    let valid = |it: &&Signature| it.verify_subkey_binding(primary, &subkey.key).is_ok();
-    let of_kind = |kind| {
-        subkey
-            .signatures
-            .iter()
-            .filter(move |it| it.typ() == Some(kind))
-    };
-    if of_kind(SignatureType::SubkeyRevocation).any(|it| valid(&it)) {
-        return Err(Refusal::KeyRevoked);
-    }
-    let binding = of_kind(SignatureType::SubkeyBinding)
-        .filter(valid)
-        .max_by_key(|it| it.created().map(pgp::types::Timestamp::as_secs))
-        .ok_or(Refusal::NotForSigning)?;
-    // The subkey must agree to belong to the primary key, else anybody could claim it.
-    let agrees = binding
-        .embedded_signature()
-        .is_some_and(|it| it.verify_primary_key_binding(&subkey.key, primary).is_ok());
-    if !binding.key_flags().sign() || !agrees {
-        return Err(Refusal::NotForSigning);
-    }
-    let term = binding.key_expiration_time().map_or(0, Duration::as_secs);
-    if is_over(i64::from(subkey.key.created_at().as_secs()), term, made) {
-        return Err(Refusal::KeyExpired);
-    }
-    Ok(())
-}
-
-fn is_strong_hash(hash: HashAlgorithm) -> bool {
-    matches!(
-        hash,
-        HashAlgorithm::Sha256
-            | HashAlgorithm::Sha384
-            | HashAlgorithm::Sha512
-            | HashAlgorithm::Sha3_256
-            | HashAlgorithm::Sha3_512
-    )
-}
-
-fn check_strength(key: &impl VerifyingKey) -> Result<(), Refusal> {
-    let weak = match key.public_params() {
-        // Two numbers, each behind two bytes of length: a modulus of 2048 bits, and an exponent.
-        PublicParams::RSA(parameters) => parameters.write_len() < 2 + 256 + 2 + 1,
-        PublicParams::DSA(_) | PublicParams::Elgamal(_) | PublicParams::Unknown { .. } => true,
-        _ => key.algorithm() == PublicKeyAlgorithm::DSA,
-    };
-    if weak { Err(Refusal::WeakKey) } else { Ok(()) }
 }

@@ -4,8 +4,9 @@
 //! file that it writes. Its words go to people as they are. It sees no configuration, no
 //! environment but what it needs to reach the index, and runs no code of any package. For projects
 //! that are built from source it is told what their versions require, as far as that is known,
-//! and that all other versions require nothing: so it never has to build one to find out. It wants some Python interpreter on `PATH`, of any version, and does not run
-//! it for anything but its version.
+//! and that all other versions require nothing: so it never has to build one to find out. Projects that
+//! have an index of their own it finds in a directory ([`super::routes`]). It wants some Python
+//! interpreter on `PATH`, of any version, and does not run it for anything but its version.
 
 use std::{
     env,
@@ -22,10 +23,11 @@ use std::{
 use kiln_recipe::{ComponentId, Location, Requirement};
 
 use super::{
-    configuration::{Source, configuration},
+    configuration::{Source, configuration, login_variables},
     conflict,
     metadata::parse_requirement,
     pylock::{self, Choice, Pin, PylockError},
+    routes::{RoutedIndex, Routes},
     target::{Target, TargetError},
 };
 
@@ -59,8 +61,10 @@ const CONFIGURATION: &str = "uv.toml";
 pub struct Compiler<'a> {
     /// The executable.
     pub uv: &'a Path,
-    /// The index, with its login. Handed over through the environment.
+    /// The primary index, with its login. Handed over through the environment.
     pub index_url: &'a str,
+    /// The projects that come from elsewhere.
+    pub routed: &'a RoutedIndex,
     /// uv's cache.
     pub cache_dir: &'a Path,
     /// What to solve for.
@@ -147,6 +151,8 @@ pub enum CompileError {
         culprits: Vec<Culprit>,
         /// The projects whose source distributions were chosen from.
         sources: Vec<Source>,
+        /// Where projects come from that do not come from the primary index.
+        routes: Routes,
         /// uv's own explanation.
         words: String,
     },
@@ -253,7 +259,8 @@ impl Compiler<'_> {
             Answer::Solved(text) => {
                 let sources = question.sources.iter().map(|it| &it.name).collect();
                 let (tags, markers) = (self.target.tags(), self.target.markers()?);
-                pylock::parse(&text, &tags, &markers, &sources).map_err(|cause| {
+                let routes = self.routed.routes();
+                pylock::parse(&text, &tags, &markers, &sources, routes).map_err(|cause| {
                     CompileError::Pylock {
                         origin: origin(question, &cause).map(Box::new),
                         cause: Box::new(cause),
@@ -266,6 +273,7 @@ impl Compiler<'_> {
                     target,
                     culprits: items,
                     sources: question.sources.to_vec(),
+                    routes: self.routed.routes().clone(),
                     words,
                 })
             }
@@ -310,7 +318,9 @@ impl Compiler<'_> {
         let failed = |doing| move |cause| CompileError::Run { doing, cause };
         let directory = tempfile::tempdir().map_err(failed("make a temporary directory"))?;
         let mut files = files(items, preferences);
-        files.insert(PathBuf::from(CONFIGURATION), configuration(sources));
+        let exclude_newer = self.exclude_newer.is_some();
+        let configuration = configuration(sources, self.routed, exclude_newer);
+        files.insert(PathBuf::from(CONFIGURATION), configuration);
         for (name, text) in &files {
             fs::write(directory.path().join(name), text)
                 .map_err(failed("write its requirement files"))?;
@@ -332,6 +342,7 @@ impl Compiler<'_> {
                     .filter_map(|name| Some((name, env::var_os(name)?))),
             )
             .env("UV_DEFAULT_INDEX", self.index_url)
+            .envs(login_variables(self.routed))
             .env("UV_CACHE_DIR", self.cache_dir)
             .env("UV_PYTHON_DOWNLOADS", "never")
             .env("UV_NO_PROGRESS", "1")
@@ -340,7 +351,10 @@ impl Compiler<'_> {
             .env("UV_NATIVE_TLS", "1")
             .stdin(Stdio::null());
         let output = start(&mut command).map_err(failed("start it"))?;
-        let words = words(&output.stderr);
+        let mut words = words(&output.stderr);
+        if let Some(address) = self.routed.address() {
+            words = words.replace(&address, "its own index");
+        }
         match output.status.code() {
             Some(0) => {
                 let text = read_bounded(&directory.path().join(OUTPUT))

@@ -1,8 +1,13 @@
-//! uv's configuration, which says what is built from source and what that requires.
+//! uv's configuration, which says what is built from source and what that requires, and which
+//! projects have an index of their own.
+
+use std::collections::BTreeMap;
 
 use pep440_rs::Version;
 use pep508_rs::PackageName;
 use serde::Serialize;
+
+use super::routes::RoutedIndex;
 
 /// A project that is built from source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,14 +29,31 @@ pub struct Known {
 
 /// uv's configuration: nothing is built, source distributions of `sources` are chosen and not
 /// wheels, and what they require is what is known of them. The last entry of a project is for all
-/// other versions.
-pub(super) fn configuration(sources: &[Source]) -> String {
+/// other versions. Routed projects come from the first index; the indexes of their files are there
+/// for their logins alone, which stand in [`login_variables`].
+pub(super) fn configuration(
+    sources: &[Source],
+    routed: &RoutedIndex,
+    exclude_newer: bool,
+) -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "kebab-case")]
     struct Configuration<'a> {
         no_build: bool,
+        index_strategy: &'a str,
         no_binary_package: Vec<&'a str>,
+        // What is newer was left out when their pages were read.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        exclude_newer_package: BTreeMap<&'a str, bool>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        index: Vec<Index>,
         dependency_metadata: Vec<Metadata<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Index {
+        name: String,
+        url: String,
+        explicit: bool,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "kebab-case")]
@@ -54,13 +76,44 @@ pub(super) fn configuration(sources: &[Source]) -> String {
             requires_dist: &[],
         }])
     });
+    let first = routed.address().map(|url| Index {
+        name: "routed".to_owned(),
+        url,
+        explicit: false,
+    });
+    let logins = (0..).zip(routed.logins()).map(|(number, login)| Index {
+        name: login_name(number),
+        url: login.address.clone(),
+        explicit: true,
+    });
+    let projects = routed.routes().projects().filter(|_| exclude_newer);
     let configuration = Configuration {
         no_build: true,
+        index_strategy: "first-index",
+        exclude_newer_package: projects.map(|it| (it.as_ref(), false)).collect(),
+        index: first.into_iter().chain(logins).collect(),
         no_binary_package: sources.iter().map(|it| it.name.as_ref()).collect(),
         dependency_metadata: metadata.collect(),
     };
     // Texts and lists always serialise.
     toml::to_string(&configuration).unwrap_or_default()
+}
+
+fn login_name(number: usize) -> String {
+    format!("login{number}")
+}
+
+/// The variables that hand the logins of routed projects' sources to uv.
+pub(super) fn login_variables(routed: &RoutedIndex) -> Vec<(String, String)> {
+    let logins = (0..).zip(routed.logins());
+    let variables = logins.flat_map(|(number, login)| {
+        let name = login_name(number).to_ascii_uppercase();
+        [
+            (format!("UV_INDEX_{name}_USERNAME"), login.user.clone()),
+            (format!("UV_INDEX_{name}_PASSWORD"), login.password.clone()),
+        ]
+    });
+    variables.collect()
 }
 
 #[cfg(test)]
@@ -79,8 +132,10 @@ mod tests {
                 requires: vec!["six; extra == \"a\"".to_owned()],
             }],
         }];
-        insta::assert_snapshot!(configuration(&sources), @r#"
+        let nothing = RoutedIndex::default();
+        insta::assert_snapshot!(configuration(&sources, &nothing, false), @r#"
         no-build = true
+        index-strategy = "first-index"
         no-binary-package = ["zope-x"]
 
         [[dependency-metadata]]
@@ -92,6 +147,6 @@ mod tests {
         name = "zope-x"
         requires-dist = []
         "#);
-        assert!(configuration(&[]).starts_with("no-build = true\n"));
+        assert!(configuration(&[], &nothing, true).starts_with("no-build = true\n"));
     }
 }

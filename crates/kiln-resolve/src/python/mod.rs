@@ -15,7 +15,8 @@
 //!
 //! # Invariants
 //!
-//! - No code of any package runs, and nothing but the host's primary index is asked.
+//! - No code of any package runs. Nothing is asked but the host's primary index and the sources
+//!   that components name, each for its own projects alone ([`routes`]).
 //! - Every pin is in exactly one contribution of the chain, or in those of one or more IDEs.
 
 pub mod closure;
@@ -24,6 +25,7 @@ pub mod configuration;
 mod conflict;
 pub mod metadata;
 pub mod pylock;
+pub mod routes;
 pub mod target;
 pub mod tool;
 pub mod wheel_name;
@@ -46,12 +48,13 @@ use self::{
     compile::CompileError,
     metadata::{Metadata, MetadataError},
     pylock::Choice,
+    routes::RouteError,
     target::{Target, TargetError},
     tool::ToolError,
     wheel_name::{WheelName, WheelNameError},
 };
 
-/// The name of the source that wheels come from.
+/// The name of the source that wheels come from that have no index of their own.
 pub const SOURCE: &str = kiln_fetch::PRIMARY_PYTHON_INDEX;
 
 /// Why a universe could not be locked.
@@ -64,6 +67,9 @@ pub enum PythonError {
     /// uv chose nothing.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// A project does not come from where it must.
+    #[error(transparent)]
+    Route(#[from] RouteError),
     /// It is not known where the index lives.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -89,8 +95,10 @@ pub enum PythonError {
         cause: MetadataError,
     },
     /// The index names a file's digest in two ways.
-    #[error("source `{SOURCE}` announces two files as {file}: {chosen} and {announced}")]
+    #[error("source `{from}` announces two files as {file}: {chosen} and {announced}")]
     TwoDigests {
+        /// The source.
+        from: String,
         /// The wheel.
         file: String,
         /// What uv was told.
@@ -99,14 +107,18 @@ pub enum PythonError {
         announced: Digest,
     },
     /// The project's page has no such file (any more).
-    #[error("source `{SOURCE}` does not list {file}")]
+    #[error("source `{from}` does not list {file}")]
     NotListed {
+        /// The source.
+        from: String,
         /// The wheel.
         file: String,
     },
     /// The index does not say how large a file is.
-    #[error("source `{SOURCE}` does not say how large {file} is")]
+    #[error("source `{from}` does not say how large {file} is")]
     NoSize {
+        /// The source.
+        from: String,
         /// The wheel.
         file: String,
     },
@@ -167,6 +179,7 @@ impl PythonError {
         match self {
             Self::Tool(error) => error.hint(),
             Self::Compile(error) => error.hint(),
+            Self::Route(error) => error.hint(),
             Self::Source(error) => error.hint(),
             Self::Fetch { cause, .. } => cause.hint(),
             Self::TwoDigests { .. } | Self::NotListed { .. } => {
@@ -194,40 +207,41 @@ impl PythonError {
 
     /// Whether the network, or a source, is at fault rather than the family.
     pub fn is_network(&self) -> bool {
-        matches!(
-            self,
+        match self {
+            Self::Route(error) => error.is_network(),
             Self::Source(_)
-                | Self::Fetch { .. }
-                | Self::Offline
-                | Self::Tool(ToolError::Fetch { .. })
-                | Self::Compile(CompileError::Broken { .. })
-        )
+            | Self::Fetch { .. }
+            | Self::Offline
+            | Self::Tool(ToolError::Fetch { .. })
+            | Self::Compile(CompileError::Broken { .. }) => true,
+            _ => false,
+        }
     }
 }
 
 /// Completes what uv chose to what the lock says, in the order of `choices`: source, size and
 /// requirements of each wheel.
 ///
-/// Where `keep` has the project at the chosen version, that very wheel is taken, whatever files
-/// the index has gained since. Wheels in `known` need no network when uv chose the same file.
+/// Where `keep` has the project at the chosen version from the same source, that very wheel is
+/// taken, whatever files the index has gained since. Wheels in `known` need no network when uv chose the same file.
 pub fn lock_wheels(
     fetcher: &Fetcher,
     choices: &[Choice],
     keep: &[&Wheel],
     known: &[&Wheel],
 ) -> Result<Vec<Wheel>, PythonError> {
-    let keep: BTreeMap<(&str, &str), &Wheel> = keep
+    let keep: BTreeMap<[&str; 3], &Wheel> = keep
         .iter()
-        .map(|it| ((it.name.as_str(), it.version.as_str()), *it))
+        .map(|it| ([&*it.source, &*it.name, &*it.version], *it))
         .collect();
-    let known: BTreeMap<(&str, Digest), &Wheel> = known
+    let known: BTreeMap<([&str; 2], Digest), &Wheel> = known
         .iter()
-        .map(|it| ((it.file.as_str(), it.sha256), *it))
+        .map(|it| (([&*it.source, &*it.file], it.sha256), *it))
         .collect();
     let locked = |choice: &Choice| {
-        let version = choice.version.to_string();
-        let kept = keep.get(&(choice.name.as_ref(), version.as_str()));
-        kept.or_else(|| known.get(&(choice.file.as_str(), choice.sha256)))
+        let (source, version) = (choice.source.as_str(), choice.version.to_string());
+        let kept = keep.get(&[source, choice.name.as_ref(), &version]);
+        kept.or_else(|| known.get(&([source, &choice.file], choice.sha256)))
             .map(|it| (*it).clone())
     };
     let mut wheels: Vec<Option<Wheel>> = choices.iter().map(locked).collect();
@@ -247,10 +261,10 @@ pub fn lock_wheels(
 fn fetch_wheels(fetcher: &Fetcher, choices: &[&Choice]) -> Result<Vec<Wheel>, PythonError> {
     let projects = choices
         .iter()
-        .map(|choice| choice.name.to_string())
+        .map(|choice| (choice.source.clone(), choice.name.to_string()))
         .collect();
     let mut files = Vec::with_capacity(choices.len());
-    for (choice, page) in choices.iter().zip(fetcher.project_pages(SOURCE, projects)) {
+    for (choice, page) in choices.iter().zip(fetcher.project_pages(projects)) {
         let page = page.map_err(|cause| PythonError::Fetch {
             what: choice.name.to_string(),
             cause: Box::new(cause),
@@ -258,11 +272,13 @@ fn fetch_wheels(fetcher: &Fetcher, choices: &[&Choice]) -> Result<Vec<Wheel>, Py
         let file = page
             .file(&choice.file)
             .ok_or_else(|| PythonError::NotListed {
+                from: choice.source.clone(),
                 file: choice.file.clone(),
             })?;
         if let Some(announced) = file.sha256.filter(|announced| *announced != choice.sha256) {
             let chosen = choice.sha256;
             return Err(PythonError::TwoDigests {
+                from: choice.source.clone(),
                 file: choice.file.clone(),
                 chosen,
                 announced,
@@ -296,15 +312,17 @@ fn lock_wheel(choice: &Choice, size: Option<u64>, text: &str) -> Result<Wheel, P
     for requirement in &metadata.requires {
         metadata::parse_requirement(requirement).map_err(unusable)?;
     }
+    let size = size.or(choice.size);
     Ok(Wheel {
-        id: PackageId(format!("{SOURCE}/{file}")),
+        id: PackageId(format!("{}/{file}", choice.source)),
         name: choice.name.to_string(),
         version: choice.version.to_string(),
-        source: SOURCE.to_owned(),
+        source: choice.source.clone(),
         file: file.clone(),
-        size: size
-            .or(choice.size)
-            .ok_or_else(|| PythonError::NoSize { file: file.clone() })?,
+        size: size.ok_or_else(|| PythonError::NoSize {
+            from: choice.source.clone(),
+            file: file.clone(),
+        })?,
         sha256: choice.sha256,
         requires: metadata.requires,
         built_from: None,

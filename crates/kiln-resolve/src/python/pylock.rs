@@ -8,7 +8,7 @@ use pep440_rs::Version;
 use pep508_rs::{MarkerEnvironment, MarkerTree, PackageName};
 use serde::Deserialize;
 
-use super::{target::Tags, wheel_name::WheelName};
+use super::{routes::Routes, target::Tags, wheel_name::WheelName};
 
 /// The largest file that is read, in bytes: one of 141 packages has 60 KB.
 pub const MAX_BYTES: u64 = 64 << 20;
@@ -31,6 +31,8 @@ pub struct Choice {
     pub name: PackageName,
     /// The version.
     pub version: Version,
+    /// The source that it comes from.
+    pub source: String,
     /// The file's name.
     pub file: String,
     /// SHA-256 of the file.
@@ -208,12 +210,14 @@ fn decode(text: &str) -> String {
 }
 
 /// Reads a pylock file: exactly one file for each package, which is the source distribution of
-/// those in `sources`, and the wheel that fits best of all others. Sorted by name.
+/// those in `sources`, and the wheel that fits best of all others. Sorted by name. Which source a
+/// file comes from is known beforehand: a project comes from its own source or from nowhere.
 pub fn parse(
     text: &str,
     tags: &Tags,
     markers: &MarkerEnvironment,
     sources: &BTreeSet<&PackageName>,
+    routes: &Routes,
 ) -> Result<Vec<Choice>, PylockError> {
     if text.len() as u64 > MAX_BYTES {
         return Err(PylockError::TooLarge);
@@ -229,7 +233,7 @@ pub fn parse(
     let mut choices = Vec::with_capacity(pylock.packages.len());
     for package in &pylock.packages {
         if applies(package, markers)? {
-            choices.push(choose(package, tags, sources)?);
+            choices.push(choose(package, tags, sources, routes)?);
         }
     }
     choices.sort_by(|a, b| a.name.cmp(&b.name));
@@ -254,6 +258,7 @@ fn choose(
     package: &Package,
     tags: &Tags,
     sources: &BTreeSet<&PackageName>,
+    routes: &Routes,
 ) -> Result<Choice, PylockError> {
     let name = PackageName::from_str(&package.name).map_err(|_| PylockError::Malformed(None))?;
     if package.vcs.is_some() || package.directory.is_some() || package.archive.is_some() {
@@ -261,7 +266,7 @@ fn choose(
     }
     let version = package.version.clone().unwrap_or_default();
     if sources.contains(&name) {
-        return source(package, name, version);
+        return source(package, name, version, routes);
     }
     if package.wheels.is_empty() {
         return Err(PylockError::NoWheel { name, version });
@@ -286,6 +291,7 @@ fn choose(
         return Err(PylockError::OtherWheel { name, file });
     }
     Ok(Choice {
+        source: routes.source(&name).to_owned(),
         name,
         version: parsed.version,
         sha256: wheel.sha256(&file)?,
@@ -296,7 +302,12 @@ fn choose(
 }
 
 /// The source distribution of a package.
-fn source(package: &Package, name: PackageName, version: String) -> Result<Choice, PylockError> {
+fn source(
+    package: &Package,
+    name: PackageName,
+    version: String,
+    routes: &Routes,
+) -> Result<Choice, PylockError> {
     let found = package.sdist.as_ref().and_then(|sdist| {
         let file = sdist.file_name()?;
         Some((sdist, file, Version::from_str(&version).ok()?))
@@ -305,6 +316,7 @@ fn source(package: &Package, name: PackageName, version: String) -> Result<Choic
         return Err(PylockError::NoSource { name, version });
     };
     Ok(Choice {
+        source: routes.source(&name).to_owned(),
         name,
         version,
         sha256: sdist.sha256(&file)?,
@@ -353,7 +365,8 @@ mod tests {
             glibc: 36,
         };
         let text = format!("lock-version = '1.0'\ncreated-by = 'x'\n{packages}");
-        parse(&text, &target.tags(), &target.markers().unwrap(), sources)
+        let markers = target.markers().unwrap();
+        parse(&text, &target.tags(), &markers, sources, &Routes::default())
     }
 
     fn wheel(file: &str) -> String {

@@ -1,15 +1,13 @@
 //! Loading whole archives from a directory, as a mirror serves them.
 
-use std::{collections::BTreeMap, fs, io::Write, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, io::Write, path::Path};
 
 use crate::signers::Signers;
 use jiff::Timestamp;
 use kiln_digest::Digest;
 use kiln_fetch::{FetchOptions, Fetcher, SourceConfig, Sources};
 use kiln_lock::DebIndex;
-use kiln_recipe::{
-    Archive, Base, Component, ComponentId, ComponentKind, Location, Platform, PythonVersion,
-};
+use kiln_recipe::{Archive, Location, Platform};
 use kiln_resolve::deb::{DebError, Index, Package, ReleaseError, load};
 use tempfile::TempDir;
 
@@ -19,13 +17,13 @@ fn now() -> Timestamp {
     "2026-03-02T00:00:00Z".parse().unwrap()
 }
 
-struct Mirror {
-    root: TempDir,
-    signers: Signers,
+pub(crate) struct Mirror {
+    pub(crate) root: TempDir,
+    pub(crate) signers: Signers,
 }
 
 impl Mirror {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let signers = Signers::new();
         signers.key("archive", "ed25519", "sign", "never");
         Self {
@@ -35,7 +33,7 @@ impl Mirror {
     }
 
     /// Publishes a suite of which each component holds one package of that name.
-    fn publish(&self, suite: &str, date: &str, components: &[&str]) {
+    pub(crate) fn publish(&self, suite: &str, date: &str, components: &[&str]) {
         let directory = self.root.path().join("dists").join(suite);
         let mut listed = String::new();
         for (number, component) in components.iter().enumerate() {
@@ -97,6 +95,7 @@ impl Mirror {
             keyring: "keys/debian.asc".to_owned(),
             keyring_bytes: self.signers.export_armored(&[]),
             check_valid_until: true,
+            bases: Vec::new(),
             at: Location {
                 file: "bases/d12/base.toml".to_owned(),
                 line: 9,
@@ -110,17 +109,71 @@ impl Mirror {
         archives: Vec<Archive>,
         previous: &[DebIndex],
     ) -> Result<(Index, Vec<DebIndex>), DebError> {
+        self.load_above(None, archives, previous)
+    }
+
+    /// The same, with what an index below has before.
+    fn load_above(
+        &self,
+        below: Option<&Index>,
+        archives: Vec<Archive>,
+        previous: &[DebIndex],
+    ) -> Result<(Index, Vec<DebIndex>), DebError> {
         let address = format!("file://{}", self.root.path().display());
         let overrides = BTreeMap::from([("debian".to_owned(), address)]);
         let sources = Sources::new(SourceConfig::new(overrides));
         let fetcher = Fetcher::new(FetchOptions::new(sources)).unwrap();
+        let archives: Vec<&Archive> = archives.iter().collect();
         load(
             &fetcher,
-            &base(archives),
+            &archives,
             Platform::LinuxAmd64,
             previous,
             now(),
+            below,
         )
+    }
+
+    /// Publishes a flat repository in a directory (empty, or ending in a slash), as
+    /// dpkg-scanpackages and apt-ftparchive make one; signed in itself or apart.
+    pub(crate) fn publish_flat(&self, directory: &str, detached: bool) {
+        let packages = ["amd64", "arm64", "all"].map(|architecture| {
+            format!(
+                "Package: cuda-{architecture}\nVersion: 12.9-1\nArchitecture: {architecture}\n\
+                 Filename: ./{directory}cuda_{architecture}.deb\nSize: 1\nSHA256: {}\n",
+                Digest::of(architecture.as_bytes()).hex()
+            )
+        });
+        // A newer version of what a base may have.
+        let newer = format!(
+            "\nPackage: main\nVersion: zz9\nArchitecture: amd64\n\
+             Filename: ./{directory}main.deb\nSize: 1\nSHA256: {}\n",
+            Digest::of(b"newer").hex()
+        );
+        let text = packages.join("\n") + &newer;
+        let packed = gzip(text.as_bytes());
+        let root = self.root.path().join(directory);
+        write(&root.join("Packages.gz"), &packed);
+        let mut release = "Date: Sat, 28 Feb 2026 10:16:37 UTC\nSHA256:\n".to_owned();
+        for (name, bytes) in [("Packages", text.as_bytes()), ("./Packages.gz", &packed)] {
+            let _ = writeln!(
+                release,
+                " {} {} {name}",
+                Digest::of(bytes).hex(),
+                bytes.len()
+            );
+        }
+        if detached {
+            let signature = &["--local-user", "archive", "--armor", "--detach-sign"];
+            let signature = self
+                .signers
+                .gpg_at(SIGNED_AT, release.as_bytes(), signature);
+            write(&root.join("Release"), release.as_bytes());
+            write(&root.join("Release.gpg"), &signature);
+        } else {
+            let signed = self.signers.sign(SIGNED_AT, &release, &["archive"]);
+            write(&root.join("InRelease"), &signed);
+        }
     }
 }
 
@@ -139,31 +192,6 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
-}
-
-fn base(archives: Vec<Archive>) -> Base {
-    let at = Location {
-        file: "bases/d12/base.toml".to_owned(),
-        line: 1,
-        column: 1,
-    };
-    Base {
-        component: Component::new(
-            ComponentId {
-                kind: ComponentKind::Base,
-                name: "d12".to_owned(),
-            },
-            at,
-        ),
-        code: "d12".to_owned(),
-        distribution: "debian".to_owned(),
-        suite: "stable".to_owned(),
-        python: PythonVersion {
-            major: 3,
-            minor: 11,
-        },
-        archives,
-    }
 }
 
 #[test]
@@ -338,4 +366,113 @@ fn a_suite_that_the_source_lacks_and_a_foreign_key_are_named() {
     assert!(
         matches!(&error, DebError::Release { cause, .. } if matches!(**cause, ReleaseError::NotListed { .. }))
     );
+}
+
+#[test]
+fn a_flat_repository_is_read_whether_its_signature_stands_apart_or_not() {
+    for (suite, directory) in [("./", ""), ("/", ""), ("debian12/x86/", "debian12/x86/")] {
+        for detached in [false, true] {
+            let mirror = Mirror::new();
+            mirror.publish_flat(directory, detached);
+            let (index, read) = mirror.load(vec![mirror.archive(suite, &[])], &[]).unwrap();
+            let packages: Vec<(&str, &str)> = index
+                .packages()
+                .iter()
+                .map(|it| (&*it.name, &*it.path))
+                .collect();
+            let path = |architecture| format!("{directory}cuda_{architecture}.deb");
+            assert_eq!(
+                packages,
+                [
+                    ("cuda-all", path("all").as_str()),
+                    ("cuda-amd64", &path("amd64")),
+                    ("main", &format!("{directory}main.deb")),
+                ],
+                "{suite} {detached}"
+            );
+            assert_eq!(read[0].suite, suite);
+            assert_eq!(read[0].signed_by, [mirror.signers.fingerprint("archive")]);
+
+            // Whoever changes it is noticed.
+            let name = if detached { "Release" } else { "InRelease" };
+            let file = mirror.root.path().join(directory).join(name);
+            let text = fs::read_to_string(&file).unwrap();
+            fs::write(&file, text.replace("28 Feb", "27 Feb")).unwrap();
+            let error = mirror
+                .load(vec![mirror.archive(suite, &[])], &[])
+                .unwrap_err();
+            assert!(error.is_integrity(), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn a_signature_apart_must_be_one_of_the_keyring() {
+    let mirror = Mirror::new();
+    mirror.publish_flat("", true);
+    let archive = || vec![mirror.archive("./", &[])];
+    let file = mirror.root.path().join("Release.gpg");
+    let refusal = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        let error = mirror.load(archive(), &[]).unwrap_err();
+        let DebError::Release { cause, .. } = &error else {
+            panic!("{error:?}")
+        };
+        std::error::Error::source(&**cause).unwrap().to_string()
+    };
+    let release = fs::read(mirror.root.path().join("Release")).unwrap();
+    let other = Mirror::new();
+    let signature = &["--local-user", "archive", "--detach-sign"];
+    let foreign = other.signers.gpg_at(SIGNED_AT, &release, signature);
+    let text = refusal(&foreign);
+    assert!(
+        text.contains("holds none of the keys that signed it"),
+        "{text}"
+    );
+    for nothing in [&b""[..], b"nonsense"] {
+        let text = refusal(nothing);
+        assert!(text.contains("no detached signature"), "{text}");
+    }
+    // Binary ones count as well as armored ones.
+    let own = mirror.signers.gpg_at(SIGNED_AT, &release, signature);
+    fs::write(&file, own).unwrap();
+    assert!(mirror.load(archive(), &[]).is_ok());
+    // Without either there is no release.
+    fs::remove_file(&file).unwrap();
+    let error = mirror.load(archive(), &[]).unwrap_err();
+    assert!(
+        matches!(&error, DebError::Fetch { cause, .. } if cause.is_gone()),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn archives_of_an_accelerator_come_after_those_of_the_base() {
+    let mirror = Mirror::new();
+    mirror.publish("stable", "Sat, 28 Feb 2026 10:16:37 UTC", &["main"]);
+    mirror.publish_flat("nvidia/", false);
+    let (base, _) = mirror
+        .load(vec![mirror.archive("stable", &["main"])], &[])
+        .unwrap();
+    let nvidia = Archive {
+        source: "debian".to_owned(),
+        ..mirror.archive("nvidia/", &[])
+    };
+    let (both, read) = mirror.load_above(Some(&base), vec![nvidia], &[]).unwrap();
+    assert_eq!(read.len(), 1, "the base's are not read again");
+    let suites: Vec<(&str, &str)> = both
+        .packages()
+        .iter()
+        .map(|it| (&*it.name, both.archive(it.archive).suite.as_str()))
+        .collect();
+    assert_eq!(
+        suites,
+        [
+            ("cuda-all", "nvidia/"),
+            ("cuda-amd64", "nvidia/"),
+            ("main", "nvidia/"),
+            ("main", "stable")
+        ]
+    );
+    assert_eq!(base.packages().len(), 1);
 }

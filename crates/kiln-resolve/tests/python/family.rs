@@ -14,14 +14,24 @@ use crate::index::{Index, metadata, wheel};
 /// A family of one base without OS packages: `files` are its bundles and IDEs, `images` the
 /// pairs of bundle and IDE.
 pub(crate) fn family(uv: &str, files: &[(&str, &str)], images: &[(&str, &str)]) -> Family {
+    let images: Vec<_> = images
+        .iter()
+        .map(|(bundle, ide)| ("cpu", *bundle, *ide))
+        .collect();
+    family_of(uv, files, &images)
+}
+
+/// The same with `images` of accelerator, bundle and IDE.
+pub(crate) fn family_of(uv: &str, files: &[(&str, &str)], images: &[(&str, &str, &str)]) -> Family {
     let mut kiln = format!(
         "[family]\nname = 'f'\nrelease = '1'\ndescription = 'd'\nrepository = 'localhost/f'\n\
          platforms = ['linux/amd64']\nuv = '{uv}'\n"
     );
-    for (bundle, ide) in images {
+    for (accelerator, bundle, ide) in images {
         let _ = write!(
             kiln,
-            "[[image]]\nbase = 'deb'\nbundle = '{bundle}'\nide = '{ide}'\n"
+            "[[image]]\nbase = 'deb'\naccelerator = '{accelerator}'\nbundle = '{bundle}'\n\
+             ide = '{ide}'\n"
         );
     }
     let base = "title = 'D'\ndescription = 'd'\ncode = 'd12'\ndistribution = 'debian'\n\
@@ -51,7 +61,10 @@ pub(crate) fn family(uv: &str, files: &[(&str, &str)], images: &[(&str, &str)]) 
 
 /// A directory and an index to lock with.
 pub(crate) struct Workshop {
+    /// The primary index.
     pub(crate) index: Index,
+    /// The source `corp`.
+    pub(crate) corp: Index,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) events: Mutex<Vec<Event>>,
     pub(crate) bench: Mutex<Bench>,
@@ -60,7 +73,8 @@ pub(crate) struct Workshop {
 impl Workshop {
     pub(crate) fn new() -> Self {
         Self {
-            index: Index::serve(),
+            index: Index::serve(None),
+            corp: Index::serve(Some("me:pa55-of-corp")),
             directory: tempfile::tempdir().unwrap(),
             events: Mutex::default(),
             bench: Mutex::default(),
@@ -80,9 +94,12 @@ impl Workshop {
         }
     }
 
-    /// A host that knows nothing but this index.
+    /// A host that knows nothing but these indexes.
     pub(crate) fn fetcher(&self) -> Fetcher {
-        let sources = BTreeMap::from([("pypi".to_owned(), self.index.url.clone())]);
+        let sources = BTreeMap::from([
+            ("pypi".to_owned(), self.index.url.clone()),
+            ("corp".to_owned(), self.corp.url.clone()),
+        ]);
         let host = Host::at(self.directory.path(), BTreeMap::new());
         let sources = Sources::on(SourceConfig::new(sources), host);
         Fetcher::new(FetchOptions::new(sources)).unwrap()
@@ -190,7 +207,9 @@ pub(crate) fn sets(lock: &Lock) -> Vec<String> {
         .map(|set| {
             format!(
                 "{}: {}",
-                set.id.replace("linux/amd64 deb cpu", "…"),
+                set.id
+                    .replace("linux/amd64 deb cpu", "…")
+                    .replace("linux/amd64 deb ", ""),
                 wheels(set)
             )
         })

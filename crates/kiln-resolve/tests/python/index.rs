@@ -24,16 +24,18 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    pub(crate) fn serve() -> Self {
+    /// An index for everybody, or for one user and password.
+    pub(crate) fn serve(login: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/simple/", listener.local_addr().unwrap());
+        let at = login.map_or_else(String::new, |login| format!("{login}@"));
+        let url = format!("http://{at}{}/simple/", listener.local_addr().unwrap());
         let files = Files::default();
         let requests = Arc::new(AtomicUsize::new(0));
         let (served, counter) = (Arc::clone(&files), Arc::clone(&requests));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (files, counter) = (Arc::clone(&served), Arc::clone(&counter));
-                thread::spawn(move || answer(&stream, &files, &counter));
+                thread::spawn(move || answer(&stream, &files, &counter, login));
             }
         });
         Self {
@@ -60,25 +62,40 @@ impl Index {
     }
 }
 
-fn answer(mut stream: &TcpStream, files: &Files, counter: &AtomicUsize) {
+/// What tells a user and a password to a server (RFC 7617).
+const LOGINS: [(&str, &str); 1] = [("me:pa55-of-corp", "basic bWU6cGE1NS1vZi1jb3Jw")];
+
+fn answer(
+    mut stream: &TcpStream,
+    files: &Files,
+    counter: &AtomicUsize,
+    login: Option<&'static str>,
+) {
     let mut request = String::new();
     let mut reader = BufReader::new(stream);
     if reader.read_line(&mut request).is_err() {
         return;
     }
     let mut line = String::new();
+    let wanted = login.map(|login| LOGINS.iter().find(|it| it.0 == login).unwrap().1);
+    let mut is_welcome = wanted.is_none();
     while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+        if let Some((name, value)) = line.split_once(": ") {
+            let value = value.trim().replacen("Basic", "basic", 1);
+            is_welcome |= name.eq_ignore_ascii_case("authorization") && wanted == Some(&value);
+        }
         line.clear();
     }
     counter.fetch_add(1, Ordering::SeqCst);
     let path = request.split(' ').nth(1).unwrap_or_default();
     let (status, kind, body) = match content(path, &files.lock().unwrap()) {
+        _ if !is_welcome => ("401 Unauthorized", "text/plain", Vec::new()),
         Some((kind, body)) => ("200 OK", kind, body),
         None => ("404 Not Found", "text/plain", Vec::new()),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n",
+         WWW-Authenticate: Basic realm=\"x\"\r\nConnection: close\r\n\r\n",
         body.len()
     );
     let body = if request.starts_with("HEAD") {
@@ -96,7 +113,8 @@ fn content(path: &str, files: &BTreeMap<String, Vec<u8>>) -> Option<(&'static st
         let page = page(project.trim_end_matches('/'), files)?;
         return Some(("application/vnd.pypi.simple.v1+json", page.into_bytes()));
     }
-    let file = path.strip_prefix("/files/")?;
+    let file = path.strip_prefix("/files/")?.replace("%2B", "+");
+    let file = file.as_str();
     if let Some(wheel) = file.strip_suffix(".metadata") {
         return Some(("text/plain", metadata(files.get(wheel)?)));
     }
@@ -111,9 +129,11 @@ fn page(project: &str, files: &BTreeMap<String, Vec<u8>>) -> Option<String> {
         .map(|name| {
             let bytes = &files[name];
             format!(
-                r#"{{"filename": "{name}", "url": "/files/{name}", "size": {}, "yanked": false,
-                "core-metadata": {}, "hashes": {{"sha256": "{}"}}}}"#,
+                r#"{{"filename": "{name}", "url": "/files/{}", "size": {}, "yanked": false,
+                {}"core-metadata": {}, "hashes": {{"sha256": "{}"}}}}"#,
+                name.replace('+', "%2B"),
                 bytes.len(),
+                uploaded(name),
                 // Wheels of these tests hold their metadata first; others have none apart.
                 !metadata(bytes).is_empty(),
                 Digest::of(bytes).hex(),
@@ -127,6 +147,17 @@ fn page(project: &str, files: &BTreeMap<String, Vec<u8>>) -> Option<String> {
             entries.join(", ")
         )
     })
+}
+
+/// When a file was uploaded: versions `N.0` of projects whose names begin with `timed`, in `200N`.
+fn uploaded(name: &str) -> String {
+    let version = name
+        .strip_prefix("timed")
+        .and_then(|it| it.split('-').nth(1));
+    version
+        .and_then(|it| it.strip_suffix(".0"))
+        .map(|year| format!(r#""upload-time": "200{year}-06-01T00:00:00Z", "#))
+        .unwrap_or_default()
 }
 
 /// The metadata of a wheel that [`wheel`] made: its first member, stored.

@@ -1,4 +1,4 @@
-//! Locks small families against a Python index on loopback.
+//! Locks small families against Python indexes on loopback.
 //!
 //! `kept` plays uv with a script, to see what it is given. `solve` (feature `online`) runs the
 //! real uv, which comes from `PATH` or from the host's own index.
@@ -9,5 +9,11 @@ mod family;
 mod index;
 mod kept;
 #[cfg(feature = "online")]
+mod random;
+#[cfg(feature = "online")]
+mod routes;
+#[cfg(feature = "online")]
 mod solve;
 mod source;
+#[cfg(feature = "online")]
+mod toolkit;

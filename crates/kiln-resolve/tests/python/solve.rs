@@ -35,7 +35,7 @@ fn uv_wheel() -> Option<&'static (String, PathBuf)> {
 }
 
 /// An index with uv and pure wheels `(name, version, requirements)`.
-fn workshop(wheels: &[(&str, &str, &[&str])]) -> Workshop {
+pub(crate) fn workshop(wheels: &[(&str, &str, &[&str])]) -> Workshop {
     let workshop = Workshop::new();
     if let Some((name, path)) = uv_wheel() {
         workshop.index.add((name.clone(), fs::read(path).unwrap()));
@@ -52,13 +52,13 @@ fn of(files: &[(&str, &str)], images: &[(&str, &str)]) -> Family {
     family(DEFAULT_VERSION, files, images)
 }
 
-fn lock(workshop: &Workshop, family: &Family, previous: Option<&Lock>) -> Lock {
+pub(crate) fn lock(workshop: &Workshop, family: &Family, previous: Option<&Lock>) -> Lock {
     workshop
         .lock(family, previous, &workshop.options())
         .unwrap()
 }
 
-const IDE: (&str, &str) = (
+pub(crate) const IDE: (&str, &str) = (
     "ides/j/ide.toml",
     "requirements = ['lab']\ncommand = ['lab']\n",
 );

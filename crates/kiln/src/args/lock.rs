@@ -13,6 +13,9 @@ pub(crate) struct Lock {
     /// Move packages whose locked file the source no longer has, and only them
     #[arg(long)]
     pub(crate) relock_gone: bool,
+    /// Also move images of which no component asks for anything else than before
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) allow_moves: bool,
     /// Ignore Python files uploaded after this day or instant (RFC 3339)
     #[arg(long, value_name = "WHEN", value_parser = day_or_instant)]
     pub(crate) exclude_newer: Option<String>,

@@ -1,13 +1,14 @@
 //! `kiln lock`: choosing and pinning every byte.
 
 use std::{
+    fmt::Write as _,
     io::Write,
     sync::{Mutex, OnceLock},
     time::Instant,
 };
 
 use kiln_fetch::Fetcher;
-use kiln_lock::Lock;
+use kiln_lock::{Lock, moves::Move};
 use kiln_resolve::{Event, Options, resolve};
 use kiln_store::Store;
 use serde_json::json;
@@ -33,7 +34,20 @@ pub(crate) fn run(args: &args::Lock, global: &Global, output: &Output) -> Result
     options.upgrade = args.upgrade;
     options.relock_gone = args.relock_gone;
     options.exclude_newer.clone_from(&args.exclude_newer);
-    update(&project, &store, &fetcher, &options, output)
+    let may_move = args.allow_moves || args.upgrade || args.relock_gone;
+    let move_rule = if may_move {
+        Moves::Allowed
+    } else {
+        Moves::Refused
+    };
+    update(&project, &store, &fetcher, &options, move_rule, output)
+}
+
+/// Whether images may move that a change does not concern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moves {
+    Allowed,
+    Refused,
 }
 
 /// Moves the locked packages that their sources no longer have.
@@ -46,7 +60,7 @@ pub(crate) fn relock_gone(
 ) -> Result<(), Failure> {
     let mut options = options(store, global);
     options.relock_gone = true;
-    update(project, store, fetcher, &options, output)
+    update(project, store, fetcher, &options, Moves::Allowed, output)
 }
 
 fn options(store: &Store, global: &Global) -> Options {
@@ -82,6 +96,7 @@ fn update(
     store: &Store,
     fetcher: &Fetcher,
     options: &Options,
+    move_rule: Moves,
     output: &Output,
 ) -> Result<(), Failure> {
     let started = Instant::now();
@@ -110,6 +125,9 @@ fn update(
         &builder,
         &events,
     )?;
+    if let (Moves::Refused, Some(previous)) = (move_rule, &previous) {
+        refuse_moves(&kiln_lock::moves(previous, &lock), output)?;
+    }
     let text = lock.render();
     let path = project.lock_path();
     let old = std::fs::read_to_string(&path).unwrap_or_default();
@@ -124,13 +142,66 @@ fn update(
     Ok(())
 }
 
+/// Says what would move that no change concerns; an error if anything would.
+fn refuse_moves(moves: &[Move], output: &Output) -> Result<(), Failure> {
+    if moves.is_empty() {
+        return Ok(());
+    }
+    if output.is_json() {
+        for it in moves {
+            for package in &it.packages {
+                output.json(&json!({
+                    "event": "would-move", "image": it.image, "package": package.name,
+                    "from": package.from, "to": package.to, "because": it.because,
+                }));
+            }
+        }
+    }
+    Err(refusal(moves))
+}
+
+fn refusal(moves: &[Move]) -> Failure {
+    let message = format!(
+        "{} would move that the change does not concern",
+        count(moves.len(), "image")
+    );
+    let hint = "`kiln lock --allow-moves` moves them; else change the requirement that does not fit \
+                the locked versions, or set `independent = true` in its bundle";
+    Failure {
+        details: moves.iter().map(describe).collect(),
+        ..Failure::new(exit::RESOLUTION, message).hint(hint)
+    }
+}
+
+/// A move for people: the image, why, and each package.
+fn describe(it: &Move) -> String {
+    let because = if it.because.is_empty() {
+        "its sources offer something else than before".to_owned()
+    } else {
+        let names: Vec<String> = it.because.iter().map(ToString::to_string).collect();
+        format!(
+            "its versions are chosen together with those of {}",
+            names.join(", ")
+        )
+    };
+    let mut text = format!("{} would move: {because}", it.image);
+    for package in &it.packages {
+        let _ = write!(text, "\n  {package}");
+    }
+    text
+}
+
 /// What a person is told of an event.
 fn say(event: &Event) -> Option<String> {
     match event {
         Event::OsSet { packages: 0, .. } | Event::Universe { packages: 0, .. } => None,
-        Event::Indexes { base, platform } => {
-            Some(format!("reading the archives of {base} for {platform}"))
-        }
+        Event::Indexes {
+            component,
+            platform,
+        } => Some(format!(
+            "reading the archives of {} for {platform}",
+            component.name
+        )),
         Event::OsSet {
             set,
             packages,
@@ -206,4 +277,59 @@ fn report(previous: Option<&Lock>, lock: &Lock, changed: bool, started: Instant,
         count(lock.wheels.len(), "wheel"),
         started.elapsed().as_secs_f64(),
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_lock::{diff::PackageKind, moves::PackageMove};
+    use kiln_recipe::{ComponentId, ComponentKind};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_which_images_what_and_why() {
+        let package = |name: &str, from: Option<&str>, to: Option<&str>| PackageMove {
+            kind: PackageKind::Wheel,
+            name: name.to_owned(),
+            from: from.map(str::to_owned),
+            to: to.map(str::to_owned),
+        };
+        let moves = [
+            Move {
+                image: "runtime-science-d12-py311_2026b_20261122".to_owned(),
+                packages: vec![
+                    package("numpy", Some("2.4.1"), Some("2.3.5")),
+                    package("old", Some("1.0"), None),
+                    package("typing-extensions", None, Some("4.16")),
+                ],
+                because: vec![ComponentId {
+                    kind: ComponentKind::Ide,
+                    name: "jupyter".to_owned(),
+                }],
+            },
+            Move {
+                image: "runtime-minimal-d12-py311_2026b_20261122".to_owned(),
+                packages: vec![package("pip", Some("26.3"), Some("26.3"))],
+                because: Vec::new(),
+            },
+        ];
+        let failure = refusal(&moves);
+        assert_eq!(failure.code, exit::RESOLUTION);
+        let text = format!(
+            "{}\nerror: {}\nhint: {}",
+            failure.details.join("\n"),
+            failure.message,
+            failure.hint.unwrap_or_default()
+        );
+        insta::assert_snapshot!(text, @r"
+        runtime-science-d12-py311_2026b_20261122 would move: its versions are chosen together with those of ide/jupyter
+          numpy 2.4.1 → 2.3.5
+          old 1.0 → nothing
+          typing-extensions: new, 4.16
+        runtime-minimal-d12-py311_2026b_20261122 would move: its sources offer something else than before
+          pip 26.3 → another file
+        error: 2 images would move that the change does not concern
+        hint: `kiln lock --allow-moves` moves them; else change the requirement that does not fit the locked versions, or set `independent = true` in its bundle
+        ");
+    }
 }

@@ -15,7 +15,10 @@ use kiln_layer::{CorruptPayload, EntryPath, EntryPathError, LayerError, MergeErr
 use kiln_lock::{Difference, LockError, Stale};
 use kiln_oci::{ArchiveError, DocumentError, ImageError, LayoutError, SavedError};
 use kiln_plan::PlanError;
-use kiln_recipe::{Location, Platform, ReadError, RecipeError, RecipeErrors, SelectError};
+use kiln_recipe::{
+    ComponentId, ComponentKind, Location, Platform, ReadError, RecipeError, RecipeErrors,
+    SelectError,
+};
 use kiln_resolve::{
     ResolveError,
     deb::{DebError, ReleaseError, SolveError, signature::SignatureError},
@@ -306,8 +309,12 @@ fn of_locking(all: &mut Failures) {
         })),
     };
     for cause in [unknown, unsigned] {
-        let (base, cause) = (text("debian-12"), Box::new(cause));
-        all.add(resolve, ResolveError::Archives { base, cause });
+        let component = ComponentId {
+            kind: ComponentKind::Base,
+            name: text("debian-12"),
+        };
+        let cause = Box::new(cause);
+        all.add(resolve, ResolveError::Archives { component, cause });
     }
     let set = || text("linux/amd64 debian-12");
     let unlisted = SolveError::Unlisted {
