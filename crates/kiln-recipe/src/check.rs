@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     error::{RecipeError, nearest, suggest},
     images,
-    model::{Component, ComponentId, Family},
+    model::{Component, ComponentId, ComponentKind, Cuda, Family},
     parse::{AllPlaces, collect},
     source::{Problems, Spot},
 };
@@ -26,7 +26,9 @@ pub(crate) fn check(family: &Family, places: &AllPlaces) -> Vec<RecipeError> {
         for image in &family.images {
             let components = family.components(image);
             file_collisions(&components, places, problems);
-            variables(&components, places, problems);
+            let accelerator = family.accelerators.get(&image.accelerator);
+            let cuda = accelerator.and_then(|it| it.cuda.as_ref());
+            variables(&components, cuda, places, problems);
         }
         for components in resolved_together(family) {
             source_collisions(&components, places, problems);
@@ -175,9 +177,19 @@ fn index_collisions(components: &[&Component], places: &AllPlaces, problems: &Pr
 
 /// `${NAME}` in a value means what `NAME` was before, so it must have been something. What a
 /// command sets is for that command alone.
-fn variables(components: &[&Component], places: &AllPlaces, problems: &Problems) {
-    let mut defined = BTreeSet::new();
+fn variables(
+    components: &[&Component],
+    cuda: Option<&Cuda>,
+    places: &AllPlaces,
+    problems: &Problems,
+) {
+    let mut defined: BTreeSet<&str> = BTreeSet::new();
     for component in components {
+        if component.id.kind == ComponentKind::Accelerator {
+            for name in cuda.into_iter().flat_map(Cuda::variables) {
+                defined.insert(name);
+            }
+        }
         let places = places.components.get(&component.id);
         let file = &component.at.file;
         let spots = places.map_or(&[][..], |it| &it.env);
