@@ -12,6 +12,10 @@ use kiln_recipe::{
 
 use crate::lookup::Closure;
 
+/// Counts how the environment and labels of images with CUDA are computed (kiln-plan, `cuda`): when
+/// the rules change, these images do.
+const CUDA_RULES: u64 = 1;
+
 /// A canonical encoding that is hashed while it is written: each text and list with its length in
 /// front, so that no two different configurations have the same encoding.
 struct Fields(Hasher);
@@ -123,6 +127,7 @@ fn accelerator(fields: &mut Fields, accelerator: &Accelerator) {
         fields.text(cuda.flavour.name());
         fields.number(cuda.cudnn.into());
         fields.text(cuda.driver.name());
+        fields.number(CUDA_RULES);
     }
 }
 

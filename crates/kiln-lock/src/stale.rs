@@ -151,10 +151,14 @@ fn compare_requests(
             },
         );
         if old.from != new.from {
-            let (old, new) = (old.from.join(", "), new.from.join(", "));
-            let what = format!("it stood on `{old}`, now on `{new}`");
+            let what = format!(
+                "it stood on {}, now on {}",
+                listed(&old.from),
+                listed(&new.from)
+            );
             push(what, Some(component.at.clone()));
         }
+        compare_indexes(component, old, new, &mut push);
         compare_sources(component, old, new, &mut push);
         if compare_files(component, old, new, &mut push) {
             changed_files.insert(new.component.clone());
@@ -174,6 +178,44 @@ fn compare_requests(
         });
     }
     changed_files
+}
+
+/// The items of a list for a sentence.
+fn listed(items: &[String]) -> String {
+    if items.is_empty() {
+        return "nothing of its own".to_owned();
+    }
+    format!("`{}`", items.join(", "))
+}
+
+/// Says which projects come from another index than they did.
+fn compare_indexes(
+    component: &Component,
+    old: &Request,
+    new: &Request,
+    push: &mut impl FnMut(String, Option<Location>),
+) {
+    let sources = |request: &Request| -> BTreeMap<String, String> {
+        let indexes = request.python_indexes.iter();
+        let projects = indexes
+            .flat_map(|(source, projects)| projects.iter().map(|it| (it.clone(), source.clone())));
+        projects.collect()
+    };
+    let (old, new) = (sources(old), sources(new));
+    let projects: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    for project in projects {
+        let what = match (old.get(project), new.get(project)) {
+            (None, Some(now)) => format!("`{project}` now comes from `{now}`"),
+            (Some(before), None) => format!("`{project}` no longer comes from `{before}`"),
+            (Some(before), Some(now)) if before != now => {
+                format!("`{project}` came from `{before}`, now from `{now}`")
+            }
+            _ => continue,
+        };
+        let indexes = component.python_indexes.values();
+        let mut places = indexes.filter_map(|it| it.projects.get(project));
+        push(what, places.next().cloned());
+    }
 }
 
 /// Says which projects are built from source that were not, or otherwise.

@@ -110,6 +110,10 @@ fn small() -> Lock {
             requirements: Vec::new(),
             os_packages: vec!["bash".into(), "libc6 (>= 2.36)".into()],
             from: vec!["python 3.11".into(), "debian bookworm main".into()],
+            python_indexes: BTreeMap::from([(
+                "pytorch-cpu".to_owned(),
+                vec!["torch".to_owned(), "torchvision".to_owned()],
+            )]),
             from_source: BTreeMap::new(),
             files: BTreeMap::from([("/etc/passwd".to_owned(), Digest::of(b"root"))]),
         }],

@@ -1,6 +1,7 @@
 //! The steps that run commands of the family.
 
 use kiln_digest::Digest;
+use kiln_lock::Closure;
 use kiln_recipe::{ArtifactOrigin, Component, RunCommand, RunUser};
 
 use crate::{
@@ -14,17 +15,17 @@ use crate::{
 const SHOWN: usize = 200;
 
 impl Context<'_> {
-    /// The layer of what a command of `component` changes on top of `layers`.
+    /// The layer of what a command of `component` changes on top of `layers`, which hold the
+    /// packages `installed`.
     pub(crate) fn run(
         &self,
         component: &Component,
         run: &RunCommand,
         layers: Vec<Digest>,
+        installed: &Closure<'_>,
     ) -> Result<Draft, PlanError> {
-        let mut env = Environment::default();
-        for below in self.upto(component) {
-            env.extend(&below.env, &below.at)?;
-        }
+        let below = self.upto(component);
+        let mut env = Environment::of(self.family, below, self.placement.python, installed)?;
         env.extend(&run.env, &run.at)?;
         let user = &self.family.user;
         let (uid, gid) = match run.user {

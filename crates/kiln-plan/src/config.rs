@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use kiln_lock::LockedImage;
-use kiln_recipe::{Component, Family, Location};
+use kiln_lock::{Closure, LockedImage};
+use kiln_recipe::{Component, ComponentKind, Cuda, Family, Location, PythonVersion};
 
-use crate::{draft::combination, plan::PlanError};
+use crate::{cuda, draft::combination, plan::PlanError};
 
 /// What an engine needs to know to start an image (image-spec, config.md).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageConfig {
-    /// `NAME=value`, in order of first definition.
+    /// `NAME=value`, in order of first definition; see [`crate`] for what is computed.
     pub env: Vec<String>,
     /// `uid:gid`.
     pub user: String,
@@ -40,7 +40,12 @@ pub const LABEL_KEYS: [&str; 9] = [
     "io.openshift.build.image",
 ];
 
-pub(crate) fn config(family: &Family, image: &LockedImage) -> Result<ImageConfig, PlanError> {
+/// The configuration of an image that has the packages `installed`.
+pub(crate) fn config(
+    family: &Family,
+    image: &LockedImage,
+    installed: &Closure<'_>,
+) -> Result<ImageConfig, PlanError> {
     let combination = combination(image);
     let ide = family
         .ides
@@ -51,11 +56,16 @@ pub(crate) fn config(family: &Family, image: &LockedImage) -> Result<ImageConfig
         })?;
     let mut labels = labels(family, image);
     let components = family.components(&combination);
+    let accelerator = family.accelerators.get(&image.accelerator);
+    if let Some(cuda) = accelerator.and_then(|it| it.cuda.as_ref()) {
+        let computed = cuda::labels(cuda, installed).into_iter();
+        labels.extend(computed.map(|(name, value)| (name.to_owned(), value)));
+    }
     for component in &components {
         labels.extend(component.labels.clone());
     }
     Ok(ImageConfig {
-        env: environment(&components)?,
+        env: Environment::of(family, &components, image.python, installed)?.into_lines(),
         user: format!("{}:{}", family.user.uid, family.user.gid),
         working_dir: family.user.home.clone(),
         entrypoint: ide.command.clone(),
@@ -63,16 +73,6 @@ pub(crate) fn config(family: &Family, image: &LockedImage) -> Result<ImageConfig
         labels,
         created: format!("{}T00:00:00Z", image.date),
     })
-}
-
-/// The environment of `components`, which stand in layer order; `${NAME}` in a value means what
-/// `NAME` was below.
-pub(crate) fn environment(components: &[&Component]) -> Result<Vec<String>, PlanError> {
-    let mut environment = Environment::default();
-    for component in components {
-        environment.extend(&component.env, &component.at)?;
-    }
-    Ok(environment.into_lines())
 }
 
 /// Variables in the order of their first definition.
@@ -83,6 +83,43 @@ pub(crate) struct Environment<'a> {
 }
 
 impl<'a> Environment<'a> {
+    /// The environment of `components`, which stand in layer order, where the packages `installed`
+    /// are; `${NAME}` in a value means what `NAME` was below. What an accelerator computes stands
+    /// below what it says.
+    pub(crate) fn of(
+        family: &'a Family,
+        components: &[&'a Component],
+        python: PythonVersion,
+        installed: &Closure<'_>,
+    ) -> Result<Self, PlanError> {
+        let mut environment = Self::default();
+        for component in components {
+            if let Some(cuda) = toolkit(family, component) {
+                let site = cuda::site(&family.user.prefix, python);
+                environment.compute(cuda::environment(cuda, &site, installed));
+            }
+            environment.extend(&component.env, &component.at)?;
+        }
+        Ok(environment)
+    }
+
+    /// Sets computed variables: those that nothing has set, and lists of directories, which go
+    /// before what is there.
+    fn compute(&mut self, variables: Vec<cuda::Variable>) {
+        for variable in variables {
+            let value = match self.values.get(variable.name) {
+                None => {
+                    self.order.push(variable.name);
+                    variable.value
+                }
+                Some(below) if variable.is_path && below.is_empty() => variable.value,
+                Some(below) if variable.is_path => format!("{}:{below}", variable.value),
+                Some(_) => continue,
+            };
+            self.values.insert(variable.name, value);
+        }
+    }
+
     /// Sets variables whose values may use those that are set. `at` is where they are declared.
     pub(crate) fn extend(
         &mut self,
@@ -108,6 +145,14 @@ impl<'a> Environment<'a> {
         let line = |name: &&str| format!("{name}={}", self.values[name]);
         self.order.iter().map(line).collect()
     }
+}
+
+/// The CUDA toolkit of a component, if it is an accelerator that has one.
+fn toolkit<'a>(family: &'a Family, component: &Component) -> Option<&'a Cuda> {
+    if component.id.kind != ComponentKind::Accelerator {
+        return None;
+    }
+    family.accelerators.get(&component.id.name)?.cuda.as_ref()
 }
 
 /// Replaces every `${NAME}`. A `$` without a brace stands for itself. The error is the name that
@@ -159,8 +204,13 @@ fn labels(family: &Family, image: &LockedImage) -> BTreeMap<String, String> {
     } else {
         format!("{ide_title} {bundle}")
     };
-    let display = format!("{subject} with Python {python} on {base}");
-    let summary = format!("{subject} {kind} image with Python {python}, based on {base}");
+    let accelerator = family.accelerators.get(&image.accelerator);
+    let and = match accelerator.filter(|it| it.code.is_some()) {
+        Some(accelerator) => format!(" and {}", accelerator.component.title),
+        None => String::new(),
+    };
+    let display = format!("{subject} with Python {python}{and} on {base}");
+    let summary = format!("{subject} {kind} image with Python {python}{and}, based on {base}");
     let described = |component: Option<&str>| component.unwrap_or_default().trim().to_owned();
     let bundle_description = described(
         family

@@ -22,6 +22,9 @@
 //! 5. the family's own files;
 //! 6. what each command of the family changes, on all layers so far.
 //!
+//! The environment of images with CUDA is computed from the accelerator and from what is locked
+//! (module `cuda`).
+//!
 //! An image that is packed only has the dpkg database of unpacked packages instead of 2, and
 //! neither compiled modules nor 6. Steps with the same key are one step, whoever needs it; steps
 //! stand after those whose results they read.
@@ -38,6 +41,7 @@ mod action;
 mod command;
 mod compile;
 mod config;
+mod cuda;
 mod draft;
 mod graph;
 mod layers;

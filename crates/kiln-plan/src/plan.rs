@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use kiln_digest::Digest;
-use kiln_lock::{BuiltFrom, Deb, Lock, LockedImage, PackageId, Set, Wheel};
+use kiln_lock::{BuiltFrom, Closure, Deb, Lock, LockedImage, PackageId, Set, Wheel};
 use kiln_recipe::{ComponentId, ComponentKind, Family, Platform};
 
 use crate::{
@@ -227,7 +227,7 @@ pub fn plan(
                 platform: image.platform,
                 date: image.date.clone(),
                 layers,
-                config: config::config(family, image)?,
+                config: config::config(family, image, &index.closure(image)?)?,
                 winners: winners(family, image),
                 thresholds,
             })
@@ -268,6 +268,17 @@ impl<'a> Index<'a> {
             .get(id)
             .copied()
             .ok_or_else(|| PlanError::Dangling(format!("set `{id}`")))
+    }
+
+    /// Every package of an image.
+    fn closure(&self, image: &LockedImage) -> Result<Closure<'a>, PlanError> {
+        let mut closure = Closure::default();
+        for id in &image.sets {
+            let set = self.set(id)?;
+            closure.debs.extend(self.debs(&set.debs)?);
+            closure.wheels.extend(self.wheels(&set.wheels)?);
+        }
+        Ok(closure)
     }
 
     fn debs(&self, ids: &[PackageId]) -> Result<Vec<&'a Deb>, PlanError> {
@@ -409,7 +420,7 @@ fn drafts_at(
         .collect::<Result<Vec<_>, _>>()?;
     let last_with_debs = sets.iter().rposition(|set| !set.debs.is_empty());
     let mut drafts = Vec::new();
-    let mut all_debs = Vec::new();
+    let mut installed = Closure::default();
     // Keys of the layers of the operating system so far.
     let mut system = Vec::new();
     // What compiles modules.
@@ -419,10 +430,10 @@ fn drafts_at(
         let debs = index.debs(&set.debs)?;
         let mut packed = context.debs(component, &debs, thresholds.deb);
         system.extend(packed.iter().map(|draft| draft.key));
-        all_debs.extend(&debs);
+        installed.debs.extend(&debs);
         if options.pack_only {
             if last_with_debs == Some(position) {
-                packed.push(context.database(component, &all_debs));
+                packed.push(context.database(component, &installed.debs));
             }
         } else if !debs.is_empty() {
             let configure = context.configure(component, &debs, &system, &packed);
@@ -436,6 +447,7 @@ fn drafts_at(
             drafts.extend(runtime.clone());
         }
         let wheels = index.wheels(&set.wheels)?;
+        installed.wheels.extend(&wheels);
         for wheel in &wheels {
             if let Some(from) = &wheel.built_from {
                 let source = index.source(wheel, from)?;
@@ -458,7 +470,7 @@ fn drafts_at(
             for run in &component.runs {
                 let below = drafts.iter().filter(|draft| draft.is_layer());
                 let below = below.map(|draft| draft.key).collect();
-                drafts.push(context.run(component, run, below)?);
+                drafts.push(context.run(component, run, below, &installed)?);
             }
         }
     }

@@ -111,7 +111,7 @@ fn cuda(table: &mut Table<'_>, kind: AcceleratorKind) -> Option<Cuda> {
     let flavour = cuda.word("flavour", "flavours", &flavours);
     let cudnn = cuda.boolean("cudnn", false);
     let drivers = CudaDriver::ALL.map(|it| (it.name(), it));
-    let driver = cuda.word("driver", "words", &drivers);
+    let driver = cuda.word("driver", "values", &drivers);
     cuda.finish();
     Some(Cuda {
         version: version?,

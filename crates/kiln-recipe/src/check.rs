@@ -1,11 +1,11 @@
 //! Rules about several files at once. They are checked only when each file is right by itself.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    error::{RecipeError, nearest},
-    model::{Combination, Component, ComponentId, Family},
-    name::{ImageName, MAX_NAME},
+    error::{RecipeError, nearest, suggest},
+    images,
+    model::{Component, ComponentId, ComponentKind, Cuda, Family},
     parse::{AllPlaces, collect},
     source::{Problems, Spot},
 };
@@ -16,12 +16,19 @@ pub(crate) fn check(family: &Family, places: &AllPlaces) -> Vec<RecipeError> {
     if !cycles.is_empty() {
         return cycles;
     }
+    // No image can have what nothing provides; that is said once and not of each image.
+    let unknown = collect(|problems| unknown_needs(family, places, problems));
+    if !unknown.is_empty() {
+        return unknown;
+    }
     collect(|problems| {
-        images(family, places, problems);
+        images::check(family, places, problems);
         for image in &family.images {
             let components = family.components(image);
             file_collisions(&components, places, problems);
-            variables(&components, places, problems);
+            let accelerator = family.accelerators.get(&image.accelerator);
+            let cuda = accelerator.and_then(|it| it.cuda.as_ref());
+            variables(&components, cuda, places, problems);
         }
         for components in resolved_together(family) {
             source_collisions(&components, places, problems);
@@ -64,71 +71,25 @@ fn extends_cycles(family: &Family, places: &AllPlaces, problems: &Problems) {
     }
 }
 
-fn images(family: &Family, places: &AllPlaces, problems: &Problems) {
-    let mut combinations = BTreeMap::new();
-    let mut names = BTreeMap::new();
-    for (image, spot) in family.images.iter().zip(&places.images) {
-        let Combination {
-            base,
-            accelerator,
-            bundle,
-            ide,
-            at,
-            ..
-        } = image;
-        if let Some(first) = combinations.insert((base, accelerator, bundle, ide), at.line) {
-            let message = "this image stands twice".to_owned();
-            problems.add(
-                spot.clone(),
-                message,
-                Some(format!("the other stands in line {first}")),
-            );
-            continue;
-        }
-        let Some(parts) = family.image_name(image, "00000000") else {
-            continue;
-        };
-        if let (Some(code), false) = (&parts.accelerator, family.pattern.has_accelerator()) {
-            problems.add(
-                spot.clone(),
-                format!(
-                    "the family's `name-pattern` has no place for `{code}`, which tells images with `{accelerator}` from others"
-                ),
-                Some("put `{cuda}-` into the pattern".to_owned()),
-            );
-            continue;
-        }
-        let name = family.pattern.render(&parts);
-        if name.len() > MAX_NAME {
-            let message = format!("the name of this image is longer than {MAX_NAME} characters");
-            problems.add(spot.clone(), message, None);
-        }
-        match names.entry(name) {
-            Entry::Vacant(entry) => {
-                entry.insert(at.line);
+/// What a component needs and nothing else in the family provides, so that no image can have it.
+fn unknown_needs(family: &Family, places: &AllPlaces, problems: &Problems) {
+    let components = family.all_components();
+    for component in &components {
+        let others = components.iter().filter(|it| it.id != component.id);
+        let provided: BTreeSet<String> = others.flat_map(|it| family.provides(it)).collect();
+        let spots = places.components.get(&component.id);
+        for (index, needed) in component.needs.iter().enumerate() {
+            if provided.contains(&needed.name) {
+                continue;
             }
-            Entry::Occupied(entry) => problems.add(
-                spot.clone(),
-                format!(
-                    "this image would have the same name as the one in line {}",
-                    entry.get()
-                ),
-                Some(clash_hint(&parts)),
-            ),
+            let spot = spots.and_then(|it| it.rules.needs.get(index)).cloned();
+            problems.add(
+                spot.unwrap_or_else(|| Spot::file(&component.at.file)),
+                format!("nothing else in the family provides `{}`", needed.name),
+                suggest(&needed.name, "names", provided.iter().map(String::as_str)),
+            );
         }
     }
-}
-
-fn clash_hint(parts: &ImageName) -> String {
-    format!(
-        "names tell images apart by IDE, bundle, Python, the base's `code` (`{}`) and the \
-         accelerator's ({})",
-        parts.os,
-        parts
-            .accelerator
-            .as_ref()
-            .map_or_else(|| "none".to_owned(), |code| format!("`{code}`"))
-    )
 }
 
 /// Two components of one image that place a file at one destination, reported at the later one.
@@ -216,9 +177,19 @@ fn index_collisions(components: &[&Component], places: &AllPlaces, problems: &Pr
 
 /// `${NAME}` in a value means what `NAME` was before, so it must have been something. What a
 /// command sets is for that command alone.
-fn variables(components: &[&Component], places: &AllPlaces, problems: &Problems) {
-    let mut defined = BTreeSet::new();
+fn variables(
+    components: &[&Component],
+    cuda: Option<&Cuda>,
+    places: &AllPlaces,
+    problems: &Problems,
+) {
+    let mut defined: BTreeSet<&str> = BTreeSet::new();
     for component in components {
+        if component.id.kind == ComponentKind::Accelerator {
+            for name in cuda.into_iter().flat_map(Cuda::variables) {
+                defined.insert(name);
+            }
+        }
         let places = places.components.get(&component.id);
         let file = &component.at.file;
         let spots = places.map_or(&[][..], |it| &it.env);

@@ -134,20 +134,3 @@ pub(crate) fn suggest<'a>(
     let known: Vec<_> = known.into_iter().map(|name| format!("`{name}`")).collect();
     (!known.is_empty()).then(|| format!("known {what} are {}", known.join(", ")))
 }
-
-/// The first sentence of another library's message, as a fragment that fits after a colon.
-pub(crate) fn fragment(message: &str) -> String {
-    let sentence = message
-        .trim()
-        .split(". ")
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches('.');
-    let mut chars = sentence.chars();
-    match (chars.next(), chars.clone().next()) {
-        (Some(first), Some(second)) if second.is_lowercase() => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => sentence.to_owned(),
-    }
-}

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     component::normal_path,
     error::suggest,
+    matrix::{self, ImagePlace},
     model::{Combination, ComponentKind, Platform, User, Waiver},
     name::{NamePattern, is_name_part},
     parts::source_name,
     reader::{Table, Text},
-    rules, size,
-    source::Spot,
+    rules,
 };
 
 /// What `kiln.toml` says.
@@ -30,7 +30,7 @@ pub(crate) struct Settings {
     pub(crate) pack_only: bool,
     pub(crate) bytecode: bool,
     pub(crate) sources: BTreeMap<String, String>,
-    pub(crate) images: Vec<(Combination, Spot)>,
+    pub(crate) images: Vec<(Combination, ImagePlace)>,
     pub(crate) waivers: Vec<Waiver>,
 }
 
@@ -85,12 +85,13 @@ pub(crate) fn read(mut root: Table<'_>, names: &Names<'_>) -> Settings {
         }
     }
     for table in root.tables("image") {
-        settings.images.extend(image(table, names));
+        let room = matrix::MAX_IMAGES - settings.images.len();
+        settings.images.extend(matrix::read(table, names, room));
     }
     if root.lacks("image") {
         root.error(
             "the family has no `[[image]]`",
-            Some("one for each image: `base`, `bundle` and `ide`".to_owned()),
+            Some("one for each image, or for several: `base`, `bundle` and `ide`".to_owned()),
         );
     }
     settings.waivers = rules::waivers(&mut root);
@@ -265,37 +266,6 @@ fn is_source_url(text: &Text<'_>) -> bool {
         return false;
     }
     true
-}
-
-fn image(mut table: Table<'_>, names: &Names<'_>) -> Option<(Combination, Spot)> {
-    let spot = table.source.spot(&table.span());
-    let base = table.required("base");
-    let accelerator = table.text("accelerator");
-    let bundle = table.required("bundle");
-    let ide = table.text("ide");
-    let max_size = size::limit(&mut table);
-    table.finish();
-    let or = |text: Option<Text<'_>>, kind, default: &str| match text {
-        Some(text) => known(&text, kind, names),
-        None => Some(default.to_owned()),
-    };
-    let accelerator = or(accelerator, ComponentKind::Accelerator, "cpu");
-    let ide = or(ide, ComponentKind::Ide, "runtime");
-    let base = base.and_then(|text| known(&text, ComponentKind::Base, names));
-    let bundle = bundle.and_then(|text| known(&text, ComponentKind::Bundle, names));
-    let at = spot.at.clone();
-    let (base, accelerator) = (base?, accelerator?);
-    Some((
-        Combination {
-            base,
-            accelerator,
-            bundle: bundle?,
-            ide: ide?,
-            max_size,
-            at,
-        },
-        spot,
-    ))
 }
 
 /// The name of a component that exists; an error has been reported where there is none.

@@ -93,11 +93,14 @@
 
 mod accelerator;
 mod check;
+mod combine;
 mod component;
 mod error;
 mod family;
 mod files;
 mod from_source;
+mod images;
+mod matrix;
 mod model;
 mod name;
 mod parse;

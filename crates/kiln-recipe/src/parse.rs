@@ -8,6 +8,7 @@ use crate::{
     error::{RecipeError, RecipeErrors},
     family::{self, Names, Settings},
     files::FamilyFiles,
+    matrix::ImagePlace,
     model::{Accelerator, AcceleratorKind, Component, ComponentId, ComponentKind, Family, Ide},
     name::is_name_part,
     parts,
@@ -25,7 +26,7 @@ pub(crate) struct AllPlaces {
     /// Where the bundle of this name says what it extends.
     pub(crate) extends: BTreeMap<String, Spot>,
     /// Where the images stand, in the order of [`Family::images`].
-    pub(crate) images: Vec<Spot>,
+    pub(crate) images: Vec<ImagePlace>,
 }
 
 /// Parses a family's files. All that is wrong is reported at once.
@@ -216,9 +217,9 @@ fn read(
         waivers: settings.waivers,
         texts: BTreeMap::new(),
     };
-    for (image, spot) in settings.images {
+    for (image, place) in settings.images {
         family.images.push(image);
-        places.images.push(spot);
+        places.images.push(place);
     }
     builtin(&mut family);
     for (kind, components) in found {

@@ -99,6 +99,11 @@ impl<'a> Table<'a> {
         self.entries.contains_key(key)
     }
 
+    /// Whether it has no key.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Whether a key is missing, or is a list without items.
     pub(crate) fn lacks(&self, key: &str) -> bool {
         let item = self.entries.get(key);
@@ -263,6 +268,26 @@ impl<'a> Table<'a> {
     /// A list of strings; `None` when it is not there.
     pub(crate) fn texts(&mut self, key: &'static str) -> Option<Vec<Text<'a>>> {
         self.list(key, Self::text_of)
+    }
+
+    /// A string, or a list of one or more; `None` when it is not there or wrong.
+    pub(crate) fn one_or_more(&mut self, key: &'static str) -> Option<Vec<Text<'a>>> {
+        let item = self.take(key)?;
+        let Some(items) = item.get_ref().as_array() else {
+            if item.get_ref().as_str().is_none() {
+                self.wrong_type(item, &format!("`{key}`"), "a string or a list of strings");
+                return None;
+            }
+            return Some(vec![self.text_of(item, &format!("`{key}`"))?]);
+        };
+        let what = format!("an item of `{key}`");
+        let texts: Vec<_> = items.iter().map(|it| self.text_of(it, &what)).collect();
+        if texts.is_empty() {
+            self.source
+                .error(&item.span(), format!("`{key}` is empty"), None);
+            return None;
+        }
+        texts.into_iter().collect()
     }
 
     /// A list of strings that may have several lines.

@@ -3,7 +3,6 @@
 use std::{ops::Range, str::FromStr};
 
 use crate::{
-    error::fragment,
     model::{OsPackage, Requirement},
     reader::Text,
 };
@@ -103,6 +102,23 @@ fn name_with_bad_end(requirement: &str) -> Option<Range<usize>> {
         start += word.len();
     }
     None
+}
+
+/// The first sentence of another library's message, as a fragment that fits after a colon.
+fn fragment(message: &str) -> String {
+    let sentence = message
+        .trim()
+        .split(". ")
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('.');
+    let mut chars = sentence.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => sentence.to_owned(),
+    }
 }
 
 /// Reads an OS package as Debian writes a dependency (Debian Policy 7.1): `libodbc2` or

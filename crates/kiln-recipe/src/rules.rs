@@ -7,8 +7,11 @@ use pep508_rs::{PackageName, pep440_rs::VersionSpecifiers};
 
 use crate::{
     component::names_once,
-    error::{fragment, suggest},
-    model::{Capability, Component, ComponentKind, LINTS, PythonIndex, PythonRange, Waiver},
+    error::suggest,
+    model::{
+        Capability, Component, ComponentKind, LINTS, PythonIndex, PythonRange, PythonVersion,
+        Waiver,
+    },
     name::is_name_part,
     parts::source_name,
     reader::{Table, Text},
@@ -60,16 +63,16 @@ fn python(text: &Text<'_>) -> Option<PythonRange> {
             text.error("`python` is empty", None);
             return None;
         }
-        Err(error) => {
-            let message = error.to_string();
-            let first = message.lines().next().unwrap_or_default();
+        Err(_) => {
+            let hint = match text.value.trim().parse::<PythonVersion>() {
+                Ok(python) => {
+                    format!("`=={python}` for this one alone, `>={python}` for it and later ones")
+                }
+                Err(_) => "bounds with commas between them, such as `>=3.11,<3.14`".to_owned(),
+            };
             text.error(
-                format!(
-                    "`{}` is no range of versions (PEP 440): {}",
-                    text.value,
-                    fragment(first)
-                ),
-                Some("bounds with commas between them, such as `>=3.11,<3.14`".to_owned()),
+                format!("`{}` is no range of versions (PEP 440)", text.value),
+                Some(hint),
             );
             return None;
         }

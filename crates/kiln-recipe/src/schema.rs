@@ -73,7 +73,7 @@ mod tests {
         let base = format!("{component}[[archive]]\n{UNKNOWN} = 1\n");
         let accelerator = format!("{base}[cuda]\n{UNKNOWN} = 1\n");
         let kiln = format!(
-            "{UNKNOWN} = 1\n[family]\n{UNKNOWN} = 1\n[user]\n{UNKNOWN} = 1\n[[image]]\n{UNKNOWN} = 1\n[[waive]]\n{UNKNOWN} = 1\n"
+            "{UNKNOWN} = 1\n[family]\n{UNKNOWN} = 1\n[user]\n{UNKNOWN} = 1\n[[image]]\nbase = \"a\"\nbundle = \"a\"\n{UNKNOWN} = 1\n[[image.exclude]]\n{UNKNOWN} = 1\n[[waive]]\n{UNKNOWN} = 1\n"
         );
         let files = [
             ("kiln.toml", &kiln),

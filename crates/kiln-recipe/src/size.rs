@@ -21,10 +21,14 @@ const UNITS: [(&str, u64); 9] = [
 /// Reads `max-size`.
 pub(crate) fn limit(table: &mut Table<'_>) -> Option<SizeLimit> {
     let text = table.text("max-size")?;
-    let Some(bytes) = bytes(&text.value).filter(|bytes| *bytes > 0) else {
+    let Some(bytes) = bytes(&text.value) else {
         refuse(&text);
         return None;
     };
+    if bytes == 0 {
+        text.error("no image is as small as that", None);
+        return None;
+    }
     let at = text.source.spot(&text.span).at;
     Some(SizeLimit { bytes, at })
 }

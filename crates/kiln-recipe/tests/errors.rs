@@ -291,6 +291,98 @@ fn in_what_components_share() {
 }
 
 #[test]
+fn in_accelerators() {
+    insta::assert_snapshot!(report(
+        "accelerators/cuda12.toml",
+        &[
+            ("kind = \"cuda\"", "kind = \"cdua\""),
+            ("kind = \"cuda\"\n", ""),
+            ("kind = \"cuda\"", "kind = \"rocm\""),
+            ("code = \"cuda12\"", "code = \"cuda-12\""),
+            ("12.9", "12"),
+            ("12.9", "12.09"),
+            ("version = \"12.9\"\n", ""),
+            ("flavour = \"runtime\"", "flavour = \"develop\""),
+            ("flavour = \"runtime\"\n", ""),
+            (
+                "flavour = \"runtime\"",
+                "flavour = \"runtime\"\ndriver = \"newest\""
+            ),
+            (
+                "[cuda]\nversion = \"12.9\"\nflavour = \"runtime\"\n",
+                "cuda = true\n"
+            ),
+            ("\n[cuda]\nversion = \"12.9\"\nflavour = \"runtime\"\n", ""),
+            ("suite = \"bookworm\"\n", ""),
+            ("\"debian-12\"", "\"debian-21\""),
+            ("\"debian-12\"", "\"debian-12\", \"debian-12\""),
+        ]
+    ));
+}
+
+#[test]
+fn in_rules_of_components() {
+    let kept = "extends = \"minimal\"\n";
+    let with = |more: &str| format!("{more}\n{kept}");
+    let edits = [
+        "python = \">=3.11,<\"",
+        "python = \"\"",
+        "python = \"3.11\"",
+        "python = \">=3.11.2\"",
+        "needs = [\"CUDA 12\"]",
+        "needs = [\"cuda21\"]",
+        "needs = [\"science\"]",
+        "provides = [\"toolkit\", \"toolkit\"]",
+        "max-size = 2000000000",
+        "max-size = \"2 gb\"",
+        "max-size = \"two gigabytes\"",
+        "max-size = \"0 GB\"",
+    ]
+    .map(with);
+    let edits: Vec<_> = edits.iter().map(|to| (kept, to.as_str())).collect();
+    insta::assert_snapshot!(report("bundles/science/bundle.toml", &edits));
+}
+
+#[test]
+fn in_python_indexes_and_waivers() {
+    let last = "\"scipy~=1.17.0; python_version < '3.12'\",\n]\n";
+    let with = |more: &str| format!("{last}\n{more}\n");
+    let edits = [
+        "[python-index.pytorch]\nprojects = []",
+        "[python-index.pytorch]\nproject = [\"torch\"]",
+        "[python-index.pytorch]\nprojects = [\"torch~=2.9\"]",
+        "[python-index.pytorch]\nprojects = [\"torch\"]\n[python-index.other]\nprojects = [\"Torch\"]",
+        "[python-index.PyTorch]\nprojects = [\"torch\"]",
+        "[python-index.pypi]\nprojects = [\"torch\"]",
+        "[[waive]]\nlint = \"mising-library\"\nreason = \"so\"",
+        "[[waive]]\nlint = \"missing-library\"",
+        "[[waive]]\nlint = \"missing-library\"\nreason = \" \"",
+        "[[waive]]\nlint = \"missing-library\"\nsubject = \"lib[\"\nreason = \"so\"",
+        "[waive]\nlint = \"missing-library\"",
+    ]
+    .map(with);
+    let edits: Vec<_> = edits.iter().map(|to| (last, to.as_str())).collect();
+    insta::assert_snapshot!(report("bundles/science/bundle.toml", &edits));
+
+    // Two components of what is resolved together.
+    let mut files = files();
+    for (path, source) in [
+        ("bundles/minimal/bundle.toml", "one"),
+        ("ides/jupyter/ide.toml", "two"),
+    ] {
+        let text = files.files.get_mut(path).unwrap();
+        let table = format!("\n[python-index.{source}]\nprojects = [\"torch\"]\n");
+        text.extend_from_slice(table.as_bytes());
+    }
+    insta::assert_snapshot!(parse(&files).unwrap_err(), @r#"
+        ides/jupyter/ide.toml:13:13: `bundle/minimal` already takes `torch` from `one`
+          13 | projects = ["torch"]
+             |             ^^^^^^^
+        hint: one project comes from one index
+    "#);
+}
+
+#[test]
 fn in_the_layout_of_files() {
     type Edit = fn(&mut FamilyFiles);
     let add = |files: &mut FamilyFiles, path: &str, text: &str| {

@@ -72,6 +72,22 @@ pub struct Cuda {
     pub at: Location,
 }
 
+impl Cuda {
+    /// The variables that its images have without saying so, which values may use.
+    pub fn variables(&self) -> Vec<&'static str> {
+        let mut names = vec![
+            "NVIDIA_VISIBLE_DEVICES",
+            "NVIDIA_DRIVER_CAPABILITIES",
+            "NVIDIA_REQUIRE_CUDA",
+            "CUDA_VERSION",
+        ];
+        if self.flavour == CudaFlavour::Devel {
+            names.push("CUDA_HOME");
+        }
+        names
+    }
+}
+
 /// A version of the CUDA toolkit, `12.9`. Ordered by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CudaVersion {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Accelerator, Archive, Base, Bundle, Component, Ide, Location, Platform, SizeLimit, Waiver,
+    Accelerator, AcceleratorKind, Archive, Base, Bundle, Component, ComponentKind, Ide, Location,
+    Platform, SizeLimit, Waiver,
 };
 use crate::name::{ImageName, NamePattern};
 
@@ -138,6 +139,35 @@ impl Family {
             .chain(chain)
             .chain(ide)
             .collect()
+    }
+
+    /// Every component, whether an image has it or not.
+    pub fn all_components(&self) -> Vec<&Component> {
+        let bases = self.bases.values().map(|it| &it.component);
+        let accelerators = self.accelerators.values().map(|it| &it.component);
+        let bundles = self.bundles.values().map(|it| &it.component);
+        let ides = self.ides.values().map(|it| &it.component);
+        let lower = bases.chain(accelerators);
+        lower.chain(bundles).chain(ides).collect()
+    }
+
+    /// The names that a component provides: its own, those that it says, and an accelerator's
+    /// kind, of CUDA also with the major version (`cuda12`).
+    pub fn provides(&self, component: &Component) -> Vec<String> {
+        let mut names = vec![component.id.name.clone()];
+        names.extend(component.provides.iter().map(|it| it.name.clone()));
+        if component.id.kind != ComponentKind::Accelerator {
+            return names;
+        }
+        if let Some(accelerator) = self.accelerators.get(&component.id.name)
+            && accelerator.kind != AcceleratorKind::Cpu
+        {
+            let cuda = accelerator.cuda.as_ref();
+            let major = cuda.map(|it| format!("cuda{}", it.version.major));
+            names.push(accelerator.kind.name().to_owned());
+            names.extend(major);
+        }
+        names
     }
 
     /// Where the OS packages of images on a base with an accelerator come from: the base's archives,
