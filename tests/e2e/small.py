@@ -10,16 +10,26 @@ import harness
 PACKAGES = ["ca-certificates", "openssh-client", "python3"]
 
 
+def base_with(base, packages):
+    """The text of a base of the reference family with other packages, and without what stands below
+    them: environment and files."""
+    text = (harness.ROOT / f"family/bases/{base}.toml").read_text().partition("[env]")[0]
+    return re.sub(r"packages = \[.*?^\]", f"packages = {packages}", text, flags=re.S | re.M)
+
+
+def begin_family(place):
+    """What all families of tests need: keyrings, and a directory for bases."""
+    shutil.copytree(harness.ROOT / "family/keyrings", place / "keyrings")
+    (place / "bases").mkdir()
+
+
 def write_family(
     place, bundles, packages=PACKAGES, archives="", settings="", scripts=(), base="debian-12"
 ):
     """Writes a family with one base. `bundles` maps names to the text of their files; each becomes
     an image `runtime-NAME`. `scripts` maps names to what `script` runs."""
-    reference = harness.ROOT / "family"
-    shutil.copytree(reference / "keyrings", place / "keyrings")
-    (place / "bases").mkdir()
-    text = (reference / f"bases/{base}.toml").read_text().partition("[env]")[0]
-    text = re.sub(r"packages = \[.*?^\]", f"packages = {packages}", text, flags=re.S | re.M)
+    begin_family(place)
+    text = base_with(base, packages)
     environment = '\n[env]\nPATH = "/opt/app-root/bin:/usr/sbin:/usr/bin:/sbin:/bin"\n'
     (place / f"bases/{base}.toml").write_text(text + archives + environment)
     toml = f'[family]\nname = "small"\nrelease = "1"\n{settings}\n'

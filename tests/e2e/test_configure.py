@@ -20,6 +20,7 @@ import bootstrap
 import engine
 import equality
 import harness
+import small
 import trees
 from engine import docker
 
@@ -113,19 +114,15 @@ IDENTITIES = [
 
 def write_family(place, systems):
     """Writes a family with these systems as bases, and nothing above them."""
-    reference = harness.ROOT / "family"
-    shutil.copytree(reference / "keyrings", place / "keyrings")
+    small.begin_family(place)
     (place / "bundles/nothing").mkdir(parents=True)
     (place / "bundles/nothing/bundle.toml").write_text('title = "Nothing"\n')
-    (place / "bases").mkdir()
     toml = ['[family]\nname = "configured"\nrelease = "1"\n']
     for suite, name in systems:
         packages = SETS[name] + ONLY_DEBIAN_12.get(name, []) * (suite == "debian-12")
-        text = (reference / f"bases/{suite}.toml").read_text()
-        text = re.sub(r"packages = \[.*?^\]", f"packages = {packages}", text, flags=re.S | re.M)
+        text = small.base_with(suite, packages)
         text = re.sub(r'^code = "(.*)"', rf'code = "\1.{name}"', text, flags=re.M)
-        # The environment and the files of the reference family have no part in this.
-        (place / f"bases/{suite}-{name}.toml").write_text(text.partition("[env]")[0])
+        (place / f"bases/{suite}-{name}.toml").write_text(text)
         toml.append(f'[[image]]\nbase = "{suite}-{name}"\nbundle = "nothing"\n')
     (place / "kiln.toml").write_text("\n".join(toml))
 

@@ -15,6 +15,7 @@ import unittest
 
 import equality
 import harness
+import small
 import trees
 from test_configure import ASPECTS, PREFIX
 
@@ -63,18 +64,14 @@ OF_CONTAINERS = re.compile(rf"|(dev|proc|sys|mnt|{PREFIX})(/.*)?|etc/(hosts|host
 
 def write_family(place):
     """Writes a family in which each suite has an image of the base, and one of the bundle on it."""
-    reference = harness.ROOT / "family"
-    shutil.copytree(reference / "keyrings", place / "keyrings")
-    (place / "bases").mkdir()
+    small.begin_family(place)
     toml = '[family]\nname = "delta"\nrelease = "1"\nbytecode = false\n'
     for name, packages in [("nothing", []), ("much", BUNDLE)]:
         (place / "bundles" / name).mkdir(parents=True)
         text = f'title = "{name}"\npackages = {packages}\n'
         (place / "bundles" / name / "bundle.toml").write_text(text)
     for suite in SUITES:
-        text = (reference / f"bases/{suite}.toml").read_text().partition("[env]")[0]
-        text = re.sub(r"packages = \[.*?^\]", f"packages = {BASE}", text, flags=re.S | re.M)
-        (place / f"bases/{suite}.toml").write_text(text)
+        (place / f"bases/{suite}.toml").write_text(small.base_with(suite, BASE))
         for name in ["nothing", "much"]:
             toml += f'\n[[image]]\nbase = "{suite}"\nbundle = "{name}"\n'
     (place / "kiln.toml").write_text(toml)

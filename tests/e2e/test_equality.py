@@ -145,19 +145,17 @@ class Tools(Equality):
         rootless = [] if os.geteuid() == 0 else ["--rootless"]
         aspects = ["mode", "content", "target", "links"] + ([] if rootless else ["uid", "gid"])
         image = IMAGES[0]
-        layout, root = place() / "layout", place() / "umoci"
+        layout, bundle = place() / "layout", place() / "bundle"
         kiln().run("export", "--format", "oci-dir", image, layout)
         name = kiln().json("inspect", image)[0]["image"]
-        sh("umoci", "raw", "unpack", *rootless, "--image", f"{layout}:{name}", root)
-        theirs, ours = trees.of_directory(root), dict(whole(image))
+        sh("umoci", "unpack", *rootless, "--image", f"{layout}:{name}", bundle)
+        theirs, ours = trees.of_directory(bundle / "rootfs"), dict(whole(image))
         for tree in [theirs, ours]:
             tree.pop("", None)
         self.assertEqual(list(compare(theirs, ours, ["umoci", "kiln"], aspects))[:50], [])
-        shutil.rmtree(root)
-        bundle = place() / "bundle"
-        sh("umoci", "unpack", *rootless, "--image", f"{layout}:{name}", bundle)
         self.assertTrue((bundle / "config.json").exists())
         shutil.rmtree(bundle)
+        shutil.rmtree(layout)
 
     def test_docker_exports_the_same_tree(self):
         for image in IMAGES:

@@ -74,15 +74,16 @@ impl ArchiveError {
 }
 
 /// Writes a tar archive of an image layout with this one image, as `skopeo copy
-/// oci-archive:FILE:NAME` reads it.
+/// oci-archive:FILE:NAME` reads it. What loads archives into an engine gives it `reference`.
 pub fn write_oci_archive(
     image: &Image,
     name: &str,
+    reference: &str,
     open: &OpenBlob<'_>,
     output: impl Write,
 ) -> Result<(), ArchiveError> {
     let mut layout = Layout::new();
-    layout.set(name, &image.descriptor())?;
+    layout.set_for_engines(name, reference, &image.descriptor())?;
     let mut archive = Archive::new(output);
     archive.bytes("oci-layout", OCI_LAYOUT_FILE.as_bytes())?;
     archive.bytes("index.json", &layout.to_bytes())?;
@@ -153,10 +154,12 @@ pub fn write_docker_archive(
 }
 
 /// Writes the image into a directory as an image layout, or adds it to the one that is there.
-/// Nothing is named in its `index.json` before all its blobs are there.
+/// Nothing is named in its `index.json` before all its blobs are there. `name` and `reference` as for
+/// [`write_oci_archive`].
 pub fn write_oci_directory(
     image: &Image,
     name: &str,
+    reference: &str,
     open: &OpenBlob<'_>,
     directory: &Path,
 ) -> Result<(), ArchiveError> {
@@ -179,7 +182,7 @@ pub fn write_oci_directory(
         }
         Err(error) => return Err(failed("index.json")(error)),
     };
-    layout.set(name, &image.descriptor())?;
+    layout.set_for_engines(name, reference, &image.descriptor())?;
     fs::create_dir_all(directory.join("blobs/sha256")).map_err(failed("blobs/sha256"))?;
 
     let write = |path: &str, content: &mut dyn Read| -> Result<(), ArchiveError> {

@@ -1,11 +1,18 @@
 //! Image layouts: `oci-layout` and `index.json` (image-spec, image-layout.md).
 
+use std::collections::BTreeMap;
+
 use oci_spec::image::{self as oci, ANNOTATION_REF_NAME};
 
 use crate::{
     descriptor::{ManifestDescriptor, digest_of},
     document::{Child, DocumentError, parse, to_bytes},
 };
+
+/// The annotation of a manifest in an index that holds the whole reference of the image: containerd, and
+/// with it Docker's newer image store, loads the image under it (containerd, `core/images/annotations.go`).
+/// `org.opencontainers.image.ref.name` alone would be taken for one.
+const IMAGE_NAME_ANNOTATION: &str = "io.containerd.image.name";
 
 /// The content of the file `oci-layout`.
 pub const OCI_LAYOUT_FILE: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -96,11 +103,31 @@ impl Layout {
 
     /// Gives `manifest` this name, taking it from another that has it.
     pub fn set(&mut self, name: &str, manifest: &ManifestDescriptor) -> Result<(), LayoutError> {
+        self.put(name, None, manifest)
+    }
+
+    /// As [`Self::set`], for an image that leaves the store: engines will know it by this `reference`
+    /// (`repository:tag`).
+    pub fn set_for_engines(
+        &mut self,
+        name: &str,
+        reference: &str,
+        manifest: &ManifestDescriptor,
+    ) -> Result<(), LayoutError> {
+        self.put(name, Some(whole_reference(reference)), manifest)
+    }
+
+    fn put(
+        &mut self,
+        name: &str,
+        reference: Option<String>,
+        manifest: &ManifestDescriptor,
+    ) -> Result<(), LayoutError> {
         check_name(name)?;
+        let mut annotations = BTreeMap::from([(ANNOTATION_REF_NAME.to_owned(), name.to_owned())]);
+        annotations.extend(reference.map(|it| (IMAGE_NAME_ANNOTATION.to_owned(), it)));
         let mut descriptor = manifest.to_oci();
-        descriptor.set_annotations(Some(
-            [(ANNOTATION_REF_NAME.to_owned(), name.to_owned())].into(),
-        ));
+        descriptor.set_annotations(Some(annotations.into_iter().collect()));
         let mut manifests = self.index.manifests().clone();
         let position = manifests
             .iter()
@@ -128,6 +155,17 @@ fn ref_name(descriptor: &oci::Descriptor) -> Option<&str> {
         .as_ref()?
         .get(ANNOTATION_REF_NAME)
         .map(String::as_str)
+}
+
+/// The reference with a registry and a path, as Docker's grammar fills them in (distribution/reference,
+/// `normalize.go`): `a:1` is `docker.io/library/a:1`. containerd fills in nothing.
+fn whole_reference(reference: &str) -> String {
+    let is_registry = |first: &str| first == "localhost" || first.contains(['.', ':']);
+    match reference.split_once('/') {
+        Some((first, _)) if is_registry(first) => reference.to_owned(),
+        Some(_) => format!("docker.io/{reference}"),
+        None => format!("docker.io/library/{reference}"),
+    }
 }
 
 /// Whether `name` may stand in `org.opencontainers.image.ref.name` (image-spec, annotations.md):
@@ -188,6 +226,35 @@ mod tests {
         assert!(!layout.remove("a"));
         assert_eq!(layout.find("a"), None);
         assert_eq!(layout.find("b"), Some(manifest("2")));
+    }
+
+    #[test]
+    fn engines_read_the_whole_reference() {
+        let mut layout = Layout::new();
+        layout
+            .set_for_engines("a_1", "example/a:a_1", &manifest("1"))
+            .unwrap();
+        let text = String::from_utf8(layout.to_bytes()).unwrap();
+        assert!(
+            text.contains(
+                r#""annotations":{"io.containerd.image.name":"docker.io/example/a:a_1","org.opencontainers.image.ref.name":"a_1"}"#
+            ),
+            "{text}"
+        );
+        assert_eq!(layout.find("a_1"), Some(manifest("1")));
+    }
+
+    #[test]
+    fn references_become_whole() {
+        for (reference, whole) in [
+            ("a:1", "docker.io/library/a:1"),
+            ("a/b:1", "docker.io/a/b:1"),
+            ("localhost/a:1", "localhost/a:1"),
+            ("mirror.example.org/a/b:1", "mirror.example.org/a/b:1"),
+            ("mirror:5000/a:1", "mirror:5000/a:1"),
+        ] {
+            assert_eq!(whole_reference(reference), whole);
+        }
     }
 
     #[test]

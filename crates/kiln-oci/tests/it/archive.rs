@@ -15,7 +15,14 @@ use kiln_oci::{
 
 fn oci_archive(image: &Image, blobs: &Blobs) -> Result<Vec<u8>, ArchiveError> {
     let mut bytes = Vec::new();
-    write_oci_archive(image, "example_1", &opener(blobs), &mut bytes).map(|()| bytes)
+    write_oci_archive(
+        image,
+        "example_1",
+        "example/image:example_1",
+        &opener(blobs),
+        &mut bytes,
+    )
+    .map(|()| bytes)
 }
 
 fn docker_archive(image: &Image, blobs: &Blobs) -> Result<Vec<u8>, ArchiveError> {
@@ -138,7 +145,13 @@ fn a_damaged_layer_is_found_in_every_form() {
             let results = [
                 oci_archive(&image, &blobs).map(drop),
                 docker_archive(&image, &blobs).map(drop),
-                write_oci_directory(&image, "a", &opener(&blobs), directory.path()),
+                write_oci_directory(
+                    &image,
+                    "a",
+                    "example/image:a",
+                    &opener(&blobs),
+                    directory.path(),
+                ),
             ];
             for result in results {
                 assert!(
@@ -181,7 +194,7 @@ fn a_full_disk_is_an_error() {
     let (image, blobs) = example(LayerMediaType::Gzip);
     let whole = oci_archive(&image, &blobs).unwrap().len();
     for room in [0, 511, 5000, whole / 2, whole - 1] {
-        let result = write_oci_archive(&image, "a", &opener(&blobs), Full(room));
+        let result = write_oci_archive(&image, "a", "example/image:a", &opener(&blobs), Full(room));
         let Err(ArchiveError::Write { source, .. }) = result else {
             panic!("{room} bytes")
         };
@@ -195,8 +208,22 @@ fn a_directory_takes_several_images_and_nothing_foreign() {
     let target = directory.path().join("new/layout");
     let (gzip, gzip_blobs) = example(LayerMediaType::Gzip);
     let (zstd, zstd_blobs) = example(LayerMediaType::Zstd);
-    write_oci_directory(&gzip, "one", &opener(&gzip_blobs), &target).unwrap();
-    write_oci_directory(&zstd, "two", &opener(&zstd_blobs), &target).unwrap();
+    write_oci_directory(
+        &gzip,
+        "one",
+        "example/image:one",
+        &opener(&gzip_blobs),
+        &target,
+    )
+    .unwrap();
+    write_oci_directory(
+        &zstd,
+        "two",
+        "example/image:two",
+        &opener(&zstd_blobs),
+        &target,
+    )
+    .unwrap();
     let layout = Layout::parse(&fs::read(target.join("index.json")).unwrap()).unwrap();
     assert_eq!(layout.find("one"), Some(gzip.descriptor()));
     assert_eq!(layout.find("two"), Some(zstd.descriptor()));
@@ -208,7 +235,13 @@ fn a_directory_takes_several_images_and_nothing_foreign() {
 
     let foreign = tempfile::tempdir().unwrap();
     fs::write(foreign.path().join("thesis.txt"), "dear").unwrap();
-    let result = write_oci_directory(&gzip, "one", &opener(&gzip_blobs), foreign.path());
+    let result = write_oci_directory(
+        &gzip,
+        "one",
+        "example/image:one",
+        &opener(&gzip_blobs),
+        foreign.path(),
+    );
     assert!(matches!(result, Err(ArchiveError::NotALayout(_))));
     assert_eq!(fs::read_dir(foreign.path()).unwrap().count(), 1);
 }

@@ -29,7 +29,14 @@ fn same(saved: &Saved, found: &[SavedImage], image: &Image, blobs: &Blobs) {
 }
 
 fn directory_of(image: &Image, blobs: &Blobs, place: &Path) {
-    write_oci_directory(image, "example_1", &opener(blobs), place).unwrap();
+    write_oci_directory(
+        image,
+        "example_1",
+        "example/image:example_1",
+        &opener(blobs),
+        place,
+    )
+    .unwrap();
 }
 
 #[test]
@@ -38,7 +45,14 @@ fn an_archive_and_a_directory_give_the_image_back() {
     let (image, blobs) = example(LayerMediaType::Gzip);
     let archive = place.path().join("image.tar");
     let file = fs::File::create(&archive).unwrap();
-    write_oci_archive(&image, "example_1", &opener(&blobs), file).unwrap();
+    write_oci_archive(
+        &image,
+        "example_1",
+        "example/image:example_1",
+        &opener(&blobs),
+        file,
+    )
+    .unwrap();
     let directory = place.path().join("layout");
     directory_of(&image, &blobs, &directory);
     for path in [archive, directory] {
@@ -71,8 +85,22 @@ fn among_several_images_the_name_decides() {
     let place = tempfile::tempdir().unwrap();
     let (gzip, blobs) = example(LayerMediaType::Gzip);
     let (zstd, others) = example(LayerMediaType::Zstd);
-    write_oci_directory(&gzip, "gzip", &opener(&blobs), place.path()).unwrap();
-    write_oci_directory(&zstd, "zstd", &opener(&others), place.path()).unwrap();
+    write_oci_directory(
+        &gzip,
+        "gzip",
+        "example/image:gzip",
+        &opener(&blobs),
+        place.path(),
+    )
+    .unwrap();
+    write_oci_directory(
+        &zstd,
+        "zstd",
+        "example/image:zstd",
+        &opener(&others),
+        place.path(),
+    )
+    .unwrap();
     let saved = Saved::open(place.path()).unwrap();
     same(&saved, &saved.images("gzip").unwrap(), &gzip, &blobs);
     same(&saved, &saved.images("zstd").unwrap(), &zstd, &others);
@@ -119,7 +147,7 @@ proptest! {
         let path = place.path().join("image.tar");
         let (image, blobs) = example(LayerMediaType::Zstd);
         let mut archive = Vec::new();
-        write_oci_archive(&image, "example_1", &opener(&blobs), &mut archive).unwrap();
+        write_oci_archive(&image, "example_1", "example/image:example_1", &opener(&blobs), &mut archive).unwrap();
         let at = at.index(archive.len());
         archive[at] = byte;
         archive.truncate(cut.index(2 * archive.len()));

@@ -33,7 +33,14 @@ fn skopeo_reads_an_oci_archive() {
         let path = directory.path().join("image.tar");
         let (image, blobs) = example(media_type);
         let file = File::create(&path).unwrap();
-        write_oci_archive(&image, "example_1", &opener(&blobs), file).unwrap();
+        write_oci_archive(
+            &image,
+            "example_1",
+            "example/image:example_1",
+            &opener(&blobs),
+            file,
+        )
+        .unwrap();
 
         let reference = format!("oci-archive:{}:example_1", path.display());
         let found = skopeo(&["inspect", &reference]);
@@ -49,7 +56,14 @@ fn skopeo_and_umoci_agree_on_an_oci_directory() {
     let directory = tempfile::tempdir().unwrap();
     let layout = directory.path().join("layout");
     let (image, blobs) = example(LayerMediaType::Gzip);
-    write_oci_directory(&image, "example_1", &opener(&blobs), &layout).unwrap();
+    write_oci_directory(
+        &image,
+        "example_1",
+        "example/image:example_1",
+        &opener(&blobs),
+        &layout,
+    )
+    .unwrap();
 
     let reference = format!("oci:{}:example_1", layout.display());
     let config = skopeo(&["inspect", "--config", "--raw", &reference]);
@@ -76,7 +90,14 @@ fn umoci_unpacks_layers_of_many_gzip_members() {
     let directory = tempfile::tempdir().unwrap();
     let layout = directory.path().join("layout");
     let (image, blobs) = example(LayerMediaType::Gzip);
-    write_oci_directory(&image, "example_1", &opener(&blobs), &layout).unwrap();
+    write_oci_directory(
+        &image,
+        "example_1",
+        "example/image:example_1",
+        &opener(&blobs),
+        &layout,
+    )
+    .unwrap();
     run(Command::new("umoci")
         .args(["raw", "unpack", "--rootless", "--image"])
         .arg(format!("{}:example_1", layout.display()))

@@ -23,7 +23,8 @@ pub(crate) fn run(args: &Export, global: &Global, output: &Output) -> Result<(),
     let name = one(&store, global, &args.image)?;
     let image = image(&store, &name, args.platform)?;
     if args.format == ExportFormat::OciDir {
-        kiln_oci::write_oci_directory(&image, &name, &store.blob_opener(), &args.path)?;
+        let reference = reference(global, &name);
+        kiln_oci::write_oci_directory(&image, &name, &reference, &store.blob_opener(), &args.path)?;
     } else if args.path == Path::new("-") {
         let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
         archive(args.format, &store, &image, &name, global, &mut out)?;
@@ -47,11 +48,11 @@ fn archive(
     global: &Global,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
+    let reference = reference(global, name);
     if format == ExportFormat::DockerArchive {
-        let tags = [reference(global, name)];
-        kiln_oci::write_docker_archive(image, &tags, &store.blob_opener(), out)?;
+        kiln_oci::write_docker_archive(image, &[reference], &store.blob_opener(), out)?;
     } else {
-        kiln_oci::write_oci_archive(image, name, &store.blob_opener(), out)?;
+        kiln_oci::write_oci_archive(image, name, &reference, &store.blob_opener(), out)?;
     }
     Ok(())
 }
