@@ -4,8 +4,10 @@ next plain build finishes from.
 Everything comes from a mirror on loopback (see mirror.py), which misbehaves as it is told.
 """
 
+import collections
 import concurrent.futures
 import functools
+import json
 import os
 import pathlib
 import re
@@ -17,6 +19,7 @@ import unittest
 
 import harness
 import mirror
+import output_schema
 from mirror import World, breaks_off, changed, file, slow, status, symlink
 
 # Exit codes, as documented.
@@ -382,6 +385,78 @@ class Packages(Faults):
 
         self.build_of("link", through_a_link, INTEGRITY, "libsmall_1.0_all.deb", "out")
         self.build_of("dots", with_dots, INTEGRITY, "libsmall_1.0_all.deb", "etc/x")
+
+
+class Several(Faults):
+    """Of several images, one that cannot be built does not stop the others."""
+
+    def built(self, world):
+        """The images that the store has."""
+        return {line["image"].split("_")[0] for line in world.kiln.json("images") if line["manifest"]}
+
+    def test_an_image_whose_download_is_missing_is_left_out(self):
+        bad = world("several")
+        with bad.mirror.faulty("gamma-1.0-py3", status(404)):
+            said = self.assert_fails(
+                bad, ["build", "--all"], NETWORK, "gamma-1.0", "not built: lab-plain", "1 of 2 images"
+            )
+        self.assertRegex(said, "hint: .*--relock-gone")
+        self.assertEqual(self.built(bad), {"runtime-plain-s1-py311"})
+        # Its other half is as if it had been built alone, and so is what is built next.
+        self.assert_recovers(bad)
+        bad.run("build", "--all")
+        self.assertEqual(len(self.built(bad)), 2)
+
+    def test_a_missing_download_that_all_need_fails_all_with_one_error(self):
+        bad = world("all")
+        with bad.mirror.faulty("beta-1.0-py3", status(404)):
+            said = self.assert_fails(bad, ["build", "--all"], NETWORK, "beta-1.0", "2 of 2 images")
+        self.assertEqual(said.count("error: source"), 1, said)
+        self.assertEqual(self.built(bad), set())
+        self.assert_recovers(bad)
+
+    def test_images_with_packages_that_do_not_fit_together_are_left_out(self):
+        def change(mirror, _):
+            mirror.wheel("gamma", members=[("alpha/data", b"other")])
+
+        clashing = World("fit", change)
+        done = clashing.run("--output", "json", "build", "--all", check=False)
+        self.assertEqual(done.returncode, RECIPE, done.stderr)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        for line in lines:
+            output_schema.check(harness.KILN, line)
+        events = collections.Counter(line["event"] for line in lines)
+        self.assertEqual((events["built"], events["image-failed"], events["failed"]), (1, 1, 1))
+        failed = next(line for line in lines if line["event"] == "image-failed")
+        self.assertEqual((failed["code"], len(failed["images"])), (RECIPE, 1))
+        self.assertIn("lab-plain", failed["images"][0])
+        whole = next(line for line in lines if line["event"] == "built-all")
+        self.assertEqual((whole["images"], whole["failed"]), (1, 1))
+        self.assertEqual(self.built(clashing), {"runtime-plain-s1-py311"})
+
+    def test_a_damaged_mirror_concerns_the_image_that_needs_it_alone(self):
+        bad = world("lying")
+        with bad.mirror.faulty("gamma-1.0-py3-none-any.whl", changed):
+            self.assert_fails(bad, ["build", "--all"], INTEGRITY, "gamma-1.0", "not built: lab-plain")
+        self.assertEqual(self.built(bad), {"runtime-plain-s1-py311"})
+        self.assert_recovers(bad)
+
+    def test_the_table_says_what_images_share(self):
+        good = world("shared")
+        lines = good.kiln.json("build", "--all", env=good.mirror.env)
+        images = [line for line in lines if line["event"] == "built"]
+        whole = lines[-1]
+        layers = {layer["digest"]: layer["size"] for it in images for layer in it["layers"]}
+        self.assertEqual(whole["distinct_size"], sum(layers.values()))
+        self.assertEqual(whole["size"], sum(image["size"] for image in images))
+        runtime, lab = sorted(images, key=lambda it: it["size"])
+        # All that the runtime image has is in the other one, too.
+        self.assertEqual((runtime["own_size"], runtime["shared_size"]), (0, runtime["size"]))
+        self.assertEqual(lab["shared_size"], runtime["size"])
+        self.assertEqual(lab["own_size"], lab["size"] - runtime["size"])
+        table = good.run("build", "--all").stdout
+        self.assertRegex(table, r"image +manifest +layers +new +size +shared +own\n")
+        self.assertIn(f"each layer once: {whole['distinct_layers']} layers", table)
 
 
 class Storage(Faults):

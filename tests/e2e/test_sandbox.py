@@ -575,6 +575,19 @@ class Attacks(unittest.TestCase):
         said = self.assert_fails("fails", "what it says", "exited with status 3")
         self.assertRegex(said, "hint: .*kiln debug [0-9a-f]+")
 
+    def test_an_image_whose_command_fails_does_not_stop_the_others(self):
+        kiln = attacked()
+        done = kiln.run("build", "fails", "walls", "pipe", check=False)
+        self.assertEqual(done.returncode, SANDBOX, done.stderr)
+        for word in ["what it says", "exited with status 3", "/srv/pipe", "2 of 3 images"]:
+            self.assertIn(word, done.stderr)
+        names = re.findall("not built: runtime-([a-z]+)", done.stderr)
+        self.assertEqual(sorted(names), ["fails", "pipe"])
+        self.assertRegex(done.stdout, r"(?m)^runtime-fails\S+ +not built$")
+        self.assertRegex(done.stdout, r"(?m)^runtime-walls\S+ +[0-9a-f]{12} ")
+        # `kiln debug` knows the one that ran and failed.
+        self.assertIn("fails", kiln.run("debug").stdout)
+
     def test_a_shell_opens_where_a_command_failed(self):
         kiln = attacked()
         said = self.assert_fails("fails")

@@ -1,21 +1,27 @@
 //! The build of a plan: what is known, what must be fetched and run, and the images at the end.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{OnceLock, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use kiln_digest::Digest;
 use kiln_fetch::{Artifact, Fetcher, Wanted};
-use kiln_oci::{Image, LayerDescriptor};
+use kiln_oci::LayerDescriptor;
 use kiln_plan::{Input, Origin, Plan};
 use kiln_recipe::Platform;
 use kiln_sandbox::{Choice, Sandbox, has_leftovers};
 use kiln_store::{ActionResult, Store};
 
 use crate::{
-    assemble, error::BuildError, event::Event, inputs::FamilyFiles, outline, schedule::Run,
+    assemble,
+    error::BuildError,
+    event::Event,
+    goals::{Goal, Setback},
+    inputs::FamilyFiles,
+    outline,
+    schedule::Run,
 };
 
 /// How to build.
@@ -43,10 +49,15 @@ pub struct Timings {
 }
 
 /// What a build made.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Built {
-    /// The images, in the order of the plan.
+    /// The images that were built, in the order of the plan.
     pub images: Vec<BuiltImage>,
+    /// Why the others were not, in the order in which that was found; their goals are places in
+    /// [`Built::names`].
+    pub setbacks: Vec<Setback>,
+    /// The names of all images of the plan, each once.
+    pub names: Vec<String>,
     /// Where the time went.
     pub timings: Timings,
     /// Steps that were run, as opposed to known.
@@ -55,6 +66,16 @@ pub struct Built {
     pub downloads: usize,
     /// Bytes downloaded.
     pub download_bytes: u64,
+}
+
+impl Built {
+    /// The build of all images: the first failure, if there was one.
+    pub fn whole(mut self) -> Result<Self, BuildError> {
+        if self.setbacks.is_empty() {
+            return Ok(self);
+        }
+        Err(self.setbacks.swap_remove(0).error)
+    }
 }
 
 /// One image of a build.
@@ -116,23 +137,81 @@ pub struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Builds the images of `plan` into the store.
+    /// Builds the images of `plan` into the store. An image that cannot be built does not stop
+    /// the others ([`Built::setbacks`]); an error concerns all.
     pub fn build(&self, plan: &Plan) -> Result<Built, BuildError> {
-        let roots: Vec<_> = plan
-            .images
-            .iter()
-            .flat_map(|image| image.layers.iter().map(|layer| layer.step))
-            .collect();
-        let mut done = self.steps(plan, &roots)?;
-        let started = Instant::now();
-        let (results, new) = (&done.results, &done.new);
-        let mut images = Vec::with_capacity(plan.images.len());
-        let mut named = BTreeMap::<&str, Vec<Image>>::new();
+        let mut names = Vec::<String>::new();
+        let mut goals = Vec::<Goal>::new();
+        let mut goal_of = Vec::with_capacity(plan.images.len());
         for image in &plan.images {
+            // Images for several platforms are of use together: one name means all of them.
+            let goal = names.iter().position(|name| *name == image.name);
+            let goal = goal.unwrap_or_else(|| {
+                names.push(image.name.clone());
+                goals.push(Goal {
+                    name: image.name.clone(),
+                    steps: Vec::new(),
+                });
+                goals.len() - 1
+            });
+            let layers = image.layers.iter().map(|layer| layer.step);
+            goals[goal].steps.extend(layers);
+            goal_of.push(goal);
+        }
+        let (mut done, mut setbacks) = self.goals(plan, &goals)?;
+        let started = Instant::now();
+        let mut images = Vec::with_capacity(plan.images.len());
+        for (goal, name) in names.iter().enumerate() {
+            if setbacks.iter().any(|it| it.goals.contains(&goal)) {
+                continue;
+            }
+            let places = (0..plan.images.len()).filter(|&place| goal_of[place] == goal);
+            match self.assemble(plan, name, places, &done) {
+                Ok(built) => images.extend(built),
+                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) => {
+                    (self.events)(Event::GivenUp {
+                        images: vec![name.clone()],
+                        why: error.to_string(),
+                        left: names.len() - 1 - setbacks.len(),
+                    });
+                    setbacks.push(Setback {
+                        error,
+                        goals: vec![goal],
+                    });
+                }
+            }
+        }
+        images.sort_by_key(|(place, _)| *place);
+        done.timings.assemble = started.elapsed();
+        self.sweep();
+        Ok(Built {
+            images: images.into_iter().map(|(_, image)| image).collect(),
+            setbacks,
+            names,
+            timings: done.timings,
+            steps_run: done.steps_run,
+            downloads: done.downloads,
+            download_bytes: done.download_bytes,
+        })
+    }
+
+    /// Puts the images of one name together, for each platform, and gives them the name.
+    fn assemble(
+        &self,
+        plan: &Plan,
+        name: &str,
+        places: impl Iterator<Item = usize>,
+        done: &Done,
+    ) -> Result<Vec<(usize, BuiltImage)>, BuildError> {
+        let mut images = Vec::new();
+        let mut documents = Vec::new();
+        for place in places {
+            let image = &plan.images[place];
             let descriptors: Vec<_> = image
                 .layers
                 .iter()
-                .filter_map(|layer| results[layer.step].as_ref()?.layer().cloned())
+                .filter_map(|layer| done.results[layer.step].as_ref()?.layer().cloned())
                 .collect();
             let made = assemble::image(image, &descriptors)?;
             // A manifest is written only after this check, so one that is there has passed it.
@@ -142,39 +221,26 @@ impl Builder<'_> {
             {
                 outline::check(plan, image, &descriptors, self.store)?;
             }
-            let layers = image
-                .layers
-                .iter()
-                .zip(descriptors)
-                .map(|(layer, descriptor)| BuiltLayer {
-                    descriptor,
-                    new: new[layer.step],
-                })
-                .collect();
-            images.push(BuiltImage {
+            let layers = image.layers.iter().zip(descriptors);
+            let layers = layers.map(|(layer, descriptor)| BuiltLayer {
+                descriptor,
+                new: done.new[layer.step],
+            });
+            let built = BuiltImage {
                 name: image.name.clone(),
                 platform: image.platform,
                 manifest: made.manifest_digest,
                 config: made.config_digest,
-                layers,
-            });
-            named.entry(&image.name).or_default().push(made);
+                layers: layers.collect(),
+            };
+            images.push((place, built));
+            documents.push(made);
         }
-        for (name, images) in named {
-            assemble::put(self.store, name, &images)?;
-            (self.events)(Event::ImageFinished {
-                name: name.to_owned(),
-            });
-        }
-        done.timings.assemble = started.elapsed();
-        self.sweep();
-        Ok(Built {
-            images,
-            timings: done.timings,
-            steps_run: done.steps_run,
-            downloads: done.downloads,
-            download_bytes: done.download_bytes,
-        })
+        assemble::put(self.store, name, &documents)?;
+        (self.events)(Event::ImageFinished {
+            name: name.to_owned(),
+        });
+        Ok(images)
     }
 
     /// Removes what builds have left that were killed in the sandbox. If that does not work this
@@ -190,52 +256,66 @@ impl Builder<'_> {
 
     /// Runs the steps `roots` of `plan`, and what they need, as far as their results are not known.
     pub fn steps(&self, plan: &Plan, roots: &[usize]) -> Result<Done, BuildError> {
+        let goal = Goal {
+            name: String::new(),
+            steps: roots.to_vec(),
+        };
+        let (done, setbacks) = self.goals(plan, &[goal])?;
+        match setbacks.into_iter().next() {
+            Some(setback) => Err(setback.error),
+            None => Ok(done),
+        }
+    }
+
+    /// Runs what is missing for each goal.
+    fn goals(&self, plan: &Plan, goals: &[Goal]) -> Result<(Done, Vec<Setback>), BuildError> {
         let started = Instant::now();
         let keys: Vec<_> = plan.steps.iter().map(|step| step.key).collect();
         let mut known = self.store.results(&keys)?;
         let results: Vec<_> = keys.iter().map(|key| known.remove(key)).collect();
-        let todo = demanded(plan, roots, &results);
+        let todo: Vec<_> = goals
+            .iter()
+            .map(|goal| demanded(plan, &goal.steps, &results))
+            .collect();
+        let all: BTreeSet<usize> = todo.iter().flatten().copied().collect();
         let mut timings = Timings {
             lookup: started.elapsed(),
             ..Timings::default()
         };
-        let wanted = wanted(plan, &todo, self.store);
+        let wanted = wanted(plan, &all, self.store);
         let download_bytes = wanted.iter().map(|wanted| wanted.size).sum();
         let downloads = wanted.len();
         (self.events)(Event::Started {
             steps: plan.steps.len(),
-            known: plan.steps.len() - todo.len(),
+            known: plan.steps.len() - all.len(),
             downloads,
             download_bytes,
         });
-        let mut new = vec![false; plan.steps.len()];
-        for &step in &todo {
-            new[step] = true;
-        }
         let run = Run {
             plan,
+            goals,
             with: *self,
             sandbox: OnceLock::new(),
         };
-        let results = if todo.is_empty() {
-            results
+        let (results, setbacks) = if all.is_empty() {
+            (results, Vec::new())
         } else {
-            run.steps(
-                results,
-                &todo,
-                wanted,
-                self.options.jobs.max(1),
-                &mut timings,
-            )?
+            let outcome = run.steps(results, todo, wanted, &mut timings)?;
+            (outcome.results, outcome.setbacks)
         };
-        Ok(Done {
+        let mut new = vec![false; plan.steps.len()];
+        for &step in all.iter().filter(|&&step| results[step].is_some()) {
+            new[step] = true;
+        }
+        let done = Done {
+            steps_run: new.iter().filter(|&&new| new).count(),
             results,
             new,
             timings,
-            steps_run: todo.len(),
             downloads,
             download_bytes,
-        })
+        };
+        Ok((done, setbacks))
     }
 }
 
@@ -253,7 +333,7 @@ fn demanded(plan: &Plan, roots: &[usize], results: &[Option<ActionResult>]) -> V
 }
 
 /// The packages that the steps `todo` read and that are not in the store, each once.
-fn wanted(plan: &Plan, todo: &[usize], store: &Store) -> Vec<Wanted> {
+fn wanted(plan: &Plan, todo: &BTreeSet<usize>, store: &Store) -> Vec<Wanted> {
     let mut inputs: HashMap<Digest, &Input> = HashMap::new();
     for &step in todo {
         inputs.extend(

@@ -1,11 +1,29 @@
 //! Why a build failed.
 
+use std::{
+    error::Error,
+    io::{self, ErrorKind},
+};
+
 use kiln_digest::Digest;
 use kiln_fetch::FetchError;
 use kiln_oci::ImageError;
+use kiln_sandbox::{SandboxError, TreeError};
 use kiln_store::StoreError;
 
 use crate::execute::ExecuteError;
+
+/// Whether a full disk is at the bottom of an error.
+pub fn is_full(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| {
+            matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+            )
+        })
+}
 
 /// Why a build failed. The store is intact; what was finished is kept.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +100,31 @@ pub enum BuildError {
 }
 
 impl BuildError {
+    /// Whether it ends the build of all images, and not only of those that need what failed: an
+    /// interrupt, a store or a disk that cannot be relied on.
+    pub fn concerns_all(&self) -> bool {
+        match self {
+            Self::Interrupted | Self::Store(_) | Self::Layer { .. } => true,
+            Self::Fetch(error) => matches!(
+                error,
+                FetchError::Disk { .. } | FetchError::Setup(_) | FetchError::Cancelled
+            ),
+            Self::Step { source, .. } => match source.as_ref() {
+                ExecuteError::DamagedBlob(_)
+                | ExecuteError::Blob(_)
+                | ExecuteError::Sandbox(SandboxError::Tree(
+                    TreeError::Damaged { .. } | TreeError::Layer { .. },
+                )) => true,
+                error => is_full(error),
+            },
+            Self::NotRepeatable { .. }
+            | Self::Unreproducible { .. }
+            | Self::FamilyFile { .. }
+            | Self::Conflict { .. }
+            | Self::Image(_) => false,
+        }
+    }
+
     /// What a user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -47,6 +47,20 @@ pub enum Event {
         /// How long it took.
         took: Duration,
     },
+    /// A step failed. When steps ran together, each is tried by itself next.
+    StepFailed {
+        /// Index of the step.
+        step: usize,
+    },
+    /// Images cannot be built; the others go on.
+    GivenUp {
+        /// Their names.
+        images: Vec<String>,
+        /// What failed, in a few words. The whole error is in what the build gives at its end.
+        why: String,
+        /// How many images go on.
+        left: usize,
+    },
     /// An input had rotted in the store and is fetched again.
     Repaired {
         /// Its file name.

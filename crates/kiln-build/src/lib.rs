@@ -5,6 +5,8 @@
 //! - **known**: a step whose result the store already holds. It is skipped, its inputs are not
 //!   even looked at.
 //! - **ready**: a step whose inputs are all there.
+//! - **goal**: the layers of one image. Steps are shared; a step is *wanted* as long as a goal
+//!   that can be reached needs it.
 //!
 //! # Algorithm
 //!
@@ -13,6 +15,10 @@
 //! decides when the build ends). A budget bounds what the running steps may hold in memory. Each
 //! layer is written under a temporary name, synced and renamed; then its result is recorded. At
 //! last each image gets its configuration and manifest.
+//!
+//! A step or a download that fails takes the goals with it that need it: they are given up, and
+//! steps that no other goal needs are dropped. What makes the store or the whole build doubtful
+//! (an interrupt, damage in the store, a full disk) ends everything at once.
 //!
 //! # Invariants
 //!
@@ -32,12 +38,14 @@ mod event;
 mod execute;
 #[doc(hidden)]
 pub mod fuzzing;
+mod goals;
 mod inputs;
 mod outline;
 mod repeat;
 mod run;
 mod schedule;
 mod step;
+mod transfer;
 mod verify;
 mod wheel;
 
@@ -45,9 +53,10 @@ pub use assemble::result;
 pub use build::{Builder, Built, BuiltImage, BuiltLayer, Done, Options, Timings};
 pub use bytecode::BytecodeError;
 pub use configure::{ConfigureError, KeyStoreError};
-pub use error::BuildError;
+pub use error::{BuildError, is_full};
 pub use event::Event;
 pub use execute::{Context, ExecuteError, Found, OpenInput, Summary, execute};
+pub use goals::Setback;
 pub use inputs::FamilyFiles;
 pub use verify::{ImageComparison, LayerComparison, Verdict, compare_image};
 pub use wheel::{BuildWheelError, DescribeError, describe, requires};

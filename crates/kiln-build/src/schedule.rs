@@ -1,16 +1,15 @@
-//! Runs steps: largest first, as soon as their inputs are there, within a budget of memory.
+//! Runs steps: largest first, as soon as their inputs are there, within a budget of memory. A step
+//! that fails ends what needs it and nothing else, unless the failure concerns all.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap},
-    sync::{
-        Condvar, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering, mpsc::RecvTimeoutError,
-    },
+    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use kiln_digest::Digest;
-use kiln_fetch::{FetchError, Wanted};
+use kiln_fetch::Wanted;
 use kiln_plan::{Kind, Plan, Step};
 use kiln_sandbox::Sandbox;
 use kiln_store::ActionResult;
@@ -19,6 +18,8 @@ use crate::{
     build::{Builder, Timings},
     error::BuildError,
     event::Event,
+    goals::{Goal, Goals, Setback},
+    transfer::Transfer,
 };
 
 /// Bytes that the running steps together may hold in anonymous memory.
@@ -39,6 +40,7 @@ type Priority = (u8, u64, Reverse<usize>);
 /// What does not change while a build runs.
 pub(crate) struct Run<'a> {
     pub(crate) plan: &'a Plan,
+    pub(crate) goals: &'a [Goal],
     pub(crate) with: Builder<'a>,
     pub(crate) sandbox: OnceLock<Sandbox>,
 }
@@ -49,11 +51,14 @@ struct State {
     ready: BinaryHeap<Priority>,
     /// For each step, how many of its inputs and of the results it needs are not there yet.
     missing: Vec<usize>,
-    /// Steps that have not ended.
+    /// Steps that are wanted and have no result yet.
     unfinished: usize,
     /// Bytes that running steps may hold.
     memory: u64,
     results: Vec<Option<ActionResult>>,
+    /// What is still to be reached.
+    goals: Goals,
+    /// What ends everything.
     failure: Option<BuildError>,
     packing: Option<(Instant, Instant)>,
 }
@@ -76,10 +81,30 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fail(&self, error: BuildError) {
+    /// Ends everything.
+    pub(crate) fn end(&self, error: BuildError) {
         self.lock().failure.get_or_insert(error);
         self.changed.notify_all();
     }
+
+    /// Whether something has ended everything.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().failure.is_some()
+    }
+
+    /// Whether any of these steps is still of use.
+    pub(crate) fn want_any(&self, steps: &[usize]) -> bool {
+        let state = self.lock();
+        steps.iter().any(|&step| state.goals.want(step))
+    }
+}
+
+/// What running steps gave.
+pub(crate) struct Outcome {
+    /// The result of each step of the plan, as far as it is known now.
+    pub(crate) results: Vec<Option<ActionResult>>,
+    /// What went wrong on the way.
+    pub(crate) setbacks: Vec<Setback>,
 }
 
 /// Stops the other workers when one panics: they would wait for its step for ever.
@@ -89,28 +114,28 @@ impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Nobody sees it: the panic goes on once all have stopped.
-            self.0.fail(BuildError::Interrupted);
+            self.0.end(BuildError::Interrupted);
         }
     }
 }
 
 impl Run<'_> {
-    /// Runs the steps `todo`, whose results are missing, and gives all results.
+    /// Runs the steps that are missing for each goal (`todo`).
     pub(crate) fn steps(
         &self,
         results: Vec<Option<ActionResult>>,
-        todo: &[usize],
+        todo: Vec<Vec<usize>>,
         wanted: Vec<Wanted>,
-        jobs: usize,
         timings: &mut Timings,
-    ) -> Result<Vec<Option<ActionResult>>, BuildError> {
+    ) -> Result<Outcome, BuildError> {
         let started = Instant::now();
+        let steps: BTreeSet<usize> = todo.iter().flatten().copied().collect();
         let mut waiting: HashMap<Digest, Vec<usize>> = wanted
             .iter()
             .map(|wanted| (wanted.sha256, Vec::new()))
             .collect();
         let mut missing = vec![0; self.plan.steps.len()];
-        for &step in todo {
+        for &step in &steps {
             let mut digests = self.plan.steps[step].action.inputs();
             digests.sort();
             digests.dedup();
@@ -122,14 +147,14 @@ impl Run<'_> {
             }
         }
         let mut dependents = vec![Vec::new(); self.plan.steps.len()];
-        for &step in todo {
+        for &step in &steps {
             let needs: BTreeSet<_> = self.plan.steps[step].needs.iter().copied().collect();
             for needed in needs.into_iter().filter(|&step| results[step].is_none()) {
                 dependents[needed].push(step);
                 missing[step] += 1;
             }
         }
-        let ready = todo.iter().filter(|&&step| missing[step] == 0);
+        let ready = steps.iter().filter(|&&step| missing[step] == 0);
         let ready = ready
             .map(|&step| self.priority(step, &dependents))
             .collect();
@@ -138,26 +163,26 @@ impl Run<'_> {
             state: Mutex::new(State {
                 ready,
                 missing,
-                unfinished: todo.len(),
+                unfinished: steps.len(),
                 memory: 0,
                 results,
+                goals: Goals::new(todo, self.plan.steps.len()),
                 failure: None,
                 packing: None,
             }),
             changed: Condvar::new(),
         };
+        let jobs = self.with.options.jobs.max(1).min(steps.len());
         std::thread::scope(|scope| {
-            let workers = (0..jobs.min(todo.len())).map_while(|_| {
+            let workers = (0..jobs).map_while(|_| {
                 let worker = std::thread::Builder::new();
                 worker.spawn_scoped(scope, || self.work(&shared)).ok()
             });
             let workers = workers.count();
-            self.download(&shared, wanted, &waiting);
-            timings.download = if waiting.is_empty() {
-                Duration::ZERO
-            } else {
-                started.elapsed()
-            };
+            if !wanted.is_empty() {
+                self.transfer(&shared, &Transfer { wanted, waiting });
+                timings.download = started.elapsed();
+            }
             // The system gave no thread: this one works, too.
             if workers == 0 {
                 self.work(&shared);
@@ -173,7 +198,10 @@ impl Run<'_> {
         match state.failure {
             Some(error) => Err(error),
             None if state.unfinished > 0 => Err(BuildError::Interrupted),
-            None => Ok(state.results),
+            None => Ok(Outcome {
+                results: state.results,
+                setbacks: state.goals.into_setbacks(),
+            }),
         }
     }
 
@@ -189,58 +217,8 @@ impl Run<'_> {
         (class, size, Reverse(step))
     }
 
-    /// Downloads and makes steps ready, until all is there or something failed.
-    fn download(
-        &self,
-        shared: &Shared,
-        wanted: Vec<Wanted>,
-        waiting: &HashMap<Digest, Vec<usize>>,
-    ) {
-        if wanted.is_empty() {
-            return;
-        }
-        let (sender, events) = std::sync::mpsc::channel();
-        let received =
-            self.with
-                .fetcher
-                .download(wanted, &self.with.store.downloads_dir(), move |event| {
-                    // Nobody listens any more once the build has failed.
-                    let _ = sender.send(event);
-                });
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                for event in events {
-                    (self.with.events)(Event::Fetch(event));
-                }
-            });
-            let mut left = waiting.len();
-            while left > 0 {
-                if self.with.cancelled.load(Ordering::Relaxed) || shared.lock().failure.is_some() {
-                    break;
-                }
-                match received.next_within(Duration::from_millis(200)) {
-                    Ok((digest, Ok(_))) => {
-                        left -= 1;
-                        self.arrived(shared, waiting.get(&digest).map_or(&[], Vec::as_slice));
-                    }
-                    Ok((_, Err(error))) => {
-                        shared.fail(error.into());
-                        break;
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                    // Every file has a result; without one, what fetches them has died.
-                    Err(RecvTimeoutError::Disconnected) => {
-                        shared.fail(FetchError::Cancelled.into());
-                        break;
-                    }
-                }
-            }
-            // Dropping the receiver ends what is still under way.
-            drop(received);
-        });
-    }
-
-    fn arrived(&self, shared: &Shared, steps: &[usize]) {
+    /// A file that these steps read is there.
+    pub(crate) fn arrived(&self, shared: &Shared, steps: &[usize]) {
         let mut state = shared.lock();
         self.less_missing(&mut state, shared, steps);
         drop(state);
@@ -257,48 +235,91 @@ impl Run<'_> {
         }
     }
 
+    /// These steps cannot be had. What needs them is given up; what concerns all ends all.
+    pub(crate) fn failed(&self, shared: &Shared, steps: &[usize], error: BuildError) {
+        if error.concerns_all() {
+            return shared.end(error);
+        }
+        let why = error.to_string();
+        let mut state = shared.lock();
+        let given_up = state.goals.give_up(steps, error);
+        let left = state.goals.left();
+        if let Some(given_up) = &given_up {
+            let lost = given_up.unwanted.iter();
+            let lost = lost.filter(|&&step| state.results[step].is_none()).count();
+            state.unfinished -= lost;
+        }
+        drop(state);
+        shared.changed.notify_all();
+        if let Some(given_up) = given_up {
+            let goals = given_up.goals.iter();
+            (self.with.events)(Event::GivenUp {
+                images: goals.map(|&goal| self.goals[goal].name.clone()).collect(),
+                why,
+                left,
+            });
+        }
+    }
+
     /// A worker: runs ready steps until none is left.
     fn work(&self, shared: &Shared) {
         let _alarm = Alarm(shared);
         while let Some(batch) = self.next(shared) {
             let started = Instant::now();
-            let title = match batch.as_slice() {
-                [step] => self.plan.steps[*step].title.clone(),
-                steps => format!("compile {} wheels", steps.len()),
-            };
-            (self.with.events)(Event::StepStarted {
-                step: batch[0],
-                title: title.clone(),
-            });
-            let result = self.run(shared, &batch);
+            self.carry_out(shared, &batch);
             let mut state = shared.lock();
             state.memory -= self.memory(&batch);
             let first = state
                 .packing
                 .map_or(started, |(first, _)| first.min(started));
             state.packing = Some((first, Instant::now()));
-            match result {
-                Ok(results) => {
-                    let size = results.iter().map(|result| result.blob().1).sum();
-                    for (&step, result) in batch.iter().zip(results) {
-                        state.results[step] = Some(result);
+            drop(state);
+            shared.changed.notify_all();
+        }
+    }
+
+    /// Runs a batch. When it fails, its steps are run one by one: not all of them may be at fault.
+    fn carry_out(&self, shared: &Shared, batch: &[usize]) {
+        let started = Instant::now();
+        let title = match batch {
+            [step] => self.plan.steps[*step].title.clone(),
+            steps => format!("compile {} wheels", steps.len()),
+        };
+        (self.with.events)(Event::StepStarted {
+            step: batch[0],
+            title: title.clone(),
+        });
+        match self.run(shared, batch) {
+            Ok(results) => {
+                let size = results.iter().map(|result| result.blob().1).sum();
+                let mut state = shared.lock();
+                for (&step, result) in batch.iter().zip(results) {
+                    state.results[step] = Some(result);
+                    if state.goals.want(step) {
                         state.unfinished -= 1;
-                        self.less_missing(&mut state, shared, &shared.dependents[step]);
                     }
-                    drop(state);
-                    (self.with.events)(Event::StepFinished {
-                        step: batch[0],
-                        steps: batch.len(),
-                        title,
-                        size,
-                        took: started.elapsed(),
-                    });
+                    self.less_missing(&mut state, shared, &shared.dependents[step]);
                 }
-                Err(error) => {
-                    state.failure.get_or_insert(error);
+                drop(state);
+                (self.with.events)(Event::StepFinished {
+                    step: batch[0],
+                    steps: batch.len(),
+                    title,
+                    size,
+                    took: started.elapsed(),
+                });
+            }
+            Err(error) => {
+                (self.with.events)(Event::StepFailed { step: batch[0] });
+                if batch.len() == 1 || error.concerns_all() {
+                    return self.failed(shared, batch, error);
+                }
+                for step in batch {
+                    if shared.want_any(&[*step]) && !shared.has_ended() {
+                        self.carry_out(shared, &[*step]);
+                    }
                 }
             }
-            shared.changed.notify_all();
         }
     }
 
@@ -315,14 +336,19 @@ impl Run<'_> {
         }
     }
 
-    /// The next step to run, with others that are cheaper to run together; none when all have
-    /// ended, one failed, or the user interrupts.
+    /// The next step to run, with others that are cheaper to run together; none when all that are
+    /// wanted have ended, something ends everything, or the user interrupts.
     fn next(&self, shared: &Shared) -> Option<Vec<usize>> {
         let mut state = shared.lock();
         loop {
             let interrupted = self.with.cancelled.load(Ordering::Relaxed);
             if interrupted || state.failure.is_some() || state.unfinished == 0 {
                 return None;
+            }
+            while let Some(&(_, _, Reverse(step))) = state.ready.peek()
+                && !state.goals.want(step)
+            {
+                state.ready.pop();
             }
             if let Some(&(_, _, Reverse(step))) = state.ready.peek() {
                 let needed = memory(&self.plan.steps[step]);
@@ -337,7 +363,8 @@ impl Run<'_> {
                             });
                         state.ready = others;
                         let same: BinaryHeap<Priority> = same;
-                        batch.extend(same.into_iter().map(|(_, _, Reverse(step))| step));
+                        let same = same.into_iter().map(|(_, _, Reverse(step))| step);
+                        batch.extend(same.filter(|&step| state.goals.want(step)));
                         batch.sort_unstable();
                     }
                     state.memory += self.memory(&batch);
@@ -366,6 +393,7 @@ mod tests {
                 unfinished: 1,
                 memory: 0,
                 results: Vec::new(),
+                goals: Goals::new(Vec::new(), 0),
                 failure: None,
                 packing: None,
             }),

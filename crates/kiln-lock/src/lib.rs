@@ -11,6 +11,7 @@
 //! - **fingerprint**: digest of an image's closure and configuration; it decides whether the
 //!   image's date moves.
 //! - **stale**: said of a lock whose family has changed since ([`check`] says how).
+//! - **path**: a way from a requirement of the family to a package ([`why`]).
 //! - **companion**: `kiln.layers`, action key → layer, committed beside the lock.
 //!
 //! # Formats
@@ -29,18 +30,25 @@
 //! - A fingerprint depends on nothing but what would change the image.
 
 mod companion;
+mod compare;
 pub mod diff;
 mod fingerprint;
 mod invariants;
 mod lookup;
 mod model;
 pub mod moves;
+mod paths;
 mod request;
+pub mod requires;
 mod schema;
 mod stale;
 mod text;
+mod why;
 
 pub use companion::{COMPANION_VERSION, Companion, CompanionError, LayerRecord, MAX_COMPANION};
+pub use compare::{
+    Held, ImageDifference, LockDifference, PackageDifference, compare_images, compare_locks,
+};
 pub use diff::diff;
 pub use fingerprint::{fingerprint, fingerprint_config};
 pub use lookup::Closure;
@@ -50,3 +58,4 @@ pub use request::requests;
 pub use schema::schema;
 pub use stale::{Difference, Stale, check};
 pub use text::{LockError, MAX_LOCK};
+pub use why::{Path, Root, Step, Why, why};

@@ -11,6 +11,17 @@ pub struct Closure<'a> {
     pub wheels: Vec<&'a Wheel>,
 }
 
+impl Deb {
+    /// The version that its authors gave it: without the epoch, and without what Debian adds.
+    pub fn upstream(&self) -> &str {
+        let version = self
+            .version
+            .split_once(':')
+            .map_or(&*self.version, |it| it.1);
+        version.split(['-', '+', '~']).next().unwrap_or(version)
+    }
+}
+
 impl Lock {
     /// The Debian package of this id.
     pub fn deb(&self, id: &PackageId) -> Option<&Deb> {

@@ -122,6 +122,26 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
+/// Of `known`, the names that may have been meant by `name`: those that differ by few letters, then
+/// those that hold it; at most `most`.
+pub fn near_names<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    most: usize,
+) -> Vec<&'a str> {
+    let limit = (name.chars().count() / 3).max(1);
+    let rank = |candidate: &str| match strsim::damerau_levenshtein(name, candidate) {
+        distance if distance <= limit => Some(distance),
+        _ if !name.is_empty() && candidate.contains(name) => Some(limit + 1),
+        _ => None,
+    };
+    let ranked = known.into_iter().filter_map(|it| Some((rank(it)?, it)));
+    let mut ranked: Vec<_> = ranked.collect();
+    ranked.sort_unstable();
+    ranked.dedup();
+    ranked.into_iter().take(most).map(|(_, it)| it).collect()
+}
+
 /// `did you mean …?` where something near is known, else the list of what is known.
 pub(crate) fn suggest<'a>(
     name: &str,
@@ -133,4 +153,22 @@ pub(crate) fn suggest<'a>(
     }
     let known: Vec<_> = known.into_iter().map(|name| format!("`{name}`")).collect();
     (!known.is_empty()).then(|| format!("known {what} are {}", known.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_differ_by_few_letters_or_hold_what_was_said() {
+        let known = ["numpy", "numexpr", "nump", "types-numpy", "pandas"];
+        assert_eq!(near_names("numpi", known, 9), ["nump", "numpy"]);
+        assert_eq!(
+            near_names("numpy", known, 9),
+            ["numpy", "nump", "types-numpy"]
+        );
+        assert_eq!(near_names("numpy", known, 1), ["numpy"]);
+        assert!(near_names("", ["longer"], 9).is_empty());
+        assert!(near_names("scipy", ["numpy-stubs"], 9).is_empty());
+    }
 }

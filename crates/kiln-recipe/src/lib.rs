@@ -115,7 +115,7 @@ mod select;
 mod size;
 mod source;
 
-pub use error::{RecipeError, RecipeErrors};
+pub use error::{RecipeError, RecipeErrors, near_names};
 pub use files::{FamilyFiles, MAX_DEPTH, MAX_FILE, MAX_FILES, MAX_TOTAL, ReadError, read_family};
 pub use model::*;
 pub use name::{ImageName, MAX_NAME, NameError, NamePattern, PatternError, is_name_part};

@@ -271,23 +271,8 @@ pub(crate) fn target(
     base: &Base,
     debs: &[Deb],
 ) -> Result<Target, ResolveError> {
-    let upstream = |name: &str| {
-        let deb = debs.iter().find(|deb| deb.name == name)?;
-        let version = deb
-            .version
-            .split_once(':')
-            .map_or(deb.version.as_str(), |(_, it)| it);
-        version.split(['-', '+', '~']).next()
-    };
+    let upstream = |name: &str| Some(debs.iter().find(|deb| deb.name == name)?.upstream());
     let minor = |version: &str| version.strip_prefix("2.")?.split('.').next()?.parse().ok();
-    let patch = |version: &str| {
-        version
-            .strip_prefix(&format!("{}.", base.python))?
-            .split('.')
-            .next()?
-            .parse()
-            .ok()
-    };
     let glibc = upstream("libc6")
         .and_then(minor)
         .or(match base.suite.as_str() {
@@ -301,7 +286,7 @@ pub(crate) fn target(
     Ok(Target {
         platform,
         python: base.python,
-        patch: upstream(&format!("python{}", base.python)).and_then(patch),
+        patch: kiln_lock::requires::python_patch(base.python, debs),
         glibc: glibc.ok_or_else(|| ResolveError::NoLibc {
             base: base.component.id.name.clone(),
         })?,

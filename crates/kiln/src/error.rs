@@ -5,9 +5,9 @@ mod list;
 #[cfg(test)]
 mod words;
 
-use std::{error::Error, io::ErrorKind, path::Path};
+use std::{error::Error, path::Path};
 
-use kiln_build::{BuildError, ExecuteError};
+use kiln_build::{BuildError, ExecuteError, is_full};
 use kiln_fetch::FetchError;
 use kiln_layer::LayerError;
 use kiln_lock::{LockError, Stale};
@@ -34,6 +34,8 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<String>,
     /// Whole reports that stand above the message, such as places in family files.
     pub(crate) details: Vec<String>,
+    /// The images that are not built because of it, where others are.
+    pub(crate) images: Vec<String>,
 }
 
 impl Failure {
@@ -44,7 +46,14 @@ impl Failure {
             causes: vec![],
             hint: None,
             details: vec![],
+            images: vec![],
         }
+    }
+
+    /// The failure as one that concerns these images and not the whole command.
+    pub(crate) fn of_images(mut self, images: impl IntoIterator<Item = String>) -> Self {
+        self.images = images.into_iter().collect();
+        self
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -65,6 +74,7 @@ impl Failure {
             causes,
             hint,
             details: vec![],
+            images: vec![],
         }
     }
 
@@ -87,10 +97,15 @@ impl Failure {
     }
 
     pub(crate) fn as_json(&self) -> serde_json::Value {
-        json!({
+        let mut value = json!({
             "event": "failed", "code": self.code, "message": self.message,
             "causes": self.causes, "hint": self.hint, "details": self.details,
-        })
+        });
+        if !self.images.is_empty() {
+            value["event"] = "image-failed".into();
+            value["images"] = self.images.clone().into();
+        }
+        value
     }
 }
 
@@ -244,18 +259,6 @@ fn execute_code(error: &ExecuteError) -> u8 {
     }
 }
 
-/// Whether a full disk is at the bottom of it.
-fn is_full(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source())
-        .filter_map(|error| error.downcast_ref::<std::io::Error>())
-        .any(|error| {
-            matches!(
-                error.kind(),
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
-            )
-        })
-}
-
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
         let code = match &error {
@@ -349,6 +352,7 @@ fn build_failure(error: ResolveError) -> Result<Failure, ResolveError> {
                 causes: std::iter::once(inner.message).chain(inner.causes).collect(),
                 hint: (!hints.is_empty()).then(|| hints.join("; ")),
                 details: inner.details,
+                images: vec![],
             })
         }
         other => Err(ResolveError::Python {

@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod project;
 mod sandbox;
+mod table;
 mod trace;
 mod wheels;
 mod whole_file;

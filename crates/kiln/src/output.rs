@@ -88,6 +88,13 @@ impl Output {
         for cause in &failure.causes {
             lines.push(format!("  caused by: {}", cause.replace('\n', "\n    ")));
         }
+        if let Some((first, others)) = failure.images.split_first() {
+            lines.push(match others {
+                [] => format!("  not built: {first}"),
+                [second] => format!("  not built: {first}, {second}"),
+                others => format!("  not built: {first} and {} others", others.len()),
+            });
+        }
         if let Some(hint) = &failure.hint {
             lines.push(format!("{} {hint}", self.paint("36;1", "hint:")));
         }
@@ -182,6 +189,23 @@ mod tests {
           caused by: `/usr/bin/dpkg --configure -a` exited with status 1
         hint: `kiln debug bd938c688f49` opens a shell where it failed
         ");
+    }
+
+    #[test]
+    fn a_failure_of_some_images_names_them() {
+        let failure = |images: &[&str]| {
+            let images = images.iter().map(|&name| name.to_owned());
+            plain().failure_text(&step(command_failed(None)).of_images(images))
+        };
+        insta::assert_snapshot!(failure(&["runtime-a"]), @r"
+        Setting up wrong (1.0) ...
+        wrong: cannot do it
+        error: building `debian-12: configure 122 OS packages`
+          caused by: `/usr/bin/dpkg --configure -a` exited with status 1
+          not built: runtime-a
+        ");
+        assert!(failure(&["a", "b"]).ends_with("  not built: a, b\n"));
+        assert!(failure(&["a", "b", "c"]).ends_with("  not built: a and 2 others\n"));
     }
 
     #[test]

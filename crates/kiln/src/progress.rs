@@ -35,16 +35,20 @@ pub(crate) enum Reporter<'a> {
 impl<'a> Reporter<'a> {
     pub(crate) fn new(output: &'a Output, plan: &'a Plan) -> Self {
         use std::io::IsTerminal;
+        let mut names = plan.images.iter().map(|image| &image.name);
+        let first = names.next();
+        let several = names.any(|name| Some(name) != first);
         if output.is_json() {
             Self::Json(output)
         } else if output.verbosity < 0 {
             Self::Quiet
         } else if std::io::stderr().is_terminal() && output.verbosity == 0 {
-            Self::Terminal(Terminal::new())
+            Self::Terminal(Terminal::new(several))
         } else {
             Self::Plain(Plain {
                 output,
                 plan,
+                several,
                 printed: Mutex::default(),
             })
         }
@@ -78,6 +82,8 @@ impl<'a> Reporter<'a> {
 pub(crate) struct Plain<'a> {
     output: &'a Output,
     plan: &'a Plan,
+    /// Whether several images are built.
+    several: bool,
     /// What steps have printed of lines that have not ended.
     printed: Mutex<HashMap<usize, Vec<u8>>>,
 }
@@ -135,6 +141,9 @@ impl Plain<'_> {
                     took.as_secs_f64()
                 ));
             }
+            Event::GivenUp { images, why, left } if self.several => {
+                output.note(given_up(images, why, *left));
+            }
             Event::Repaired { what } => {
                 output.warning(format!(
                     "{what} was corrupt in the store: fetching it again"
@@ -168,6 +177,15 @@ impl Plain<'_> {
         for line in String::from_utf8_lossy(&lines).lines() {
             self.output.note(format!("{title} | {}", shown_line(line)));
         }
+    }
+}
+
+/// What a failure means for the images. The whole error comes at the end.
+fn given_up(images: &[String], why: &str, left: usize) -> String {
+    let names = images.join(", ");
+    match left {
+        0 => format!("failed: {names}: {why}"),
+        left => format!("failed: {names}: {why}; {} left", count(left, "image")),
     }
 }
 
@@ -208,6 +226,10 @@ fn as_json(event: &Event) -> Option<serde_json::Value> {
             "event": "step-finished", "step": step, "steps": steps, "title": title, "size": size,
             "seconds": took.as_secs_f64(),
         }),
+        Event::StepFailed { step } => json!({"event": "step-failed", "step": step}),
+        Event::GivenUp { images, why, left } => {
+            json!({"event": "given-up", "images": images, "why": why, "left": left})
+        }
         Event::Repaired { what } => json!({"event": "repaired", "file": what}),
         Event::ImageFinished { name } => json!({"event": "image-finished", "image": name}),
         _ => return None,
@@ -217,6 +239,8 @@ fn as_json(event: &Event) -> Option<serde_json::Value> {
 /// A total for downloads, a total for steps, and a line for each running step.
 pub(crate) struct Terminal {
     bars: MultiProgress,
+    /// Whether several images are built.
+    several: bool,
     shown: Mutex<Shown>,
 }
 
@@ -230,9 +254,10 @@ struct Shown {
 }
 
 impl Terminal {
-    fn new() -> Self {
+    fn new(several: bool) -> Self {
         Self {
             bars: MultiProgress::new(),
+            several,
             shown: Mutex::default(),
         }
     }
@@ -300,11 +325,12 @@ impl Terminal {
                     bar.set_message(shown_line(last));
                 }
             }
+            Event::StepFailed { step } => shown.end(*step, &self.bars),
+            Event::GivenUp { images, why, left } if self.several => {
+                let _ = self.bars.println(given_up(images, why, *left));
+            }
             Event::StepFinished { step, steps, .. } => {
-                if let Some(bar) = shown.running.remove(step) {
-                    bar.finish_and_clear();
-                    self.bars.remove(&bar);
-                }
+                shown.end(*step, &self.bars);
                 if let Some(built) = &shown.built {
                     built.inc(*steps as u64);
                 }
@@ -331,6 +357,14 @@ fn shown_line(line: &str) -> String {
 }
 
 impl Shown {
+    /// Takes the line of a step away.
+    fn end(&mut self, step: usize, bars: &MultiProgress) {
+        if let Some(bar) = self.running.remove(&step) {
+            bar.finish_and_clear();
+            bars.remove(&bar);
+        }
+    }
+
     fn show_downloads(&self) {
         if let Some(downloads) = &self.downloads {
             downloads.set_position(self.downloaded.values().sum());

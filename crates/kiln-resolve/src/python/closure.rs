@@ -1,17 +1,13 @@
 //! Which wheels a component brings: the closure of its requirements within the pins of its
 //! universe.
 //!
-//! A node is a project, or a project with one extra. From a node, every requirement whose marker
-//! holds (with that extra, or with none) leads to the nodes of the required project: the plain
-//! one and one for each extra that is asked. That is what pip does, and it follows extras that
-//! name their own project (`all = ["pkg[a,b]"]`) without special care.
+//! What follows from a requirement is in [`kiln_lock::requires`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use pep508_rs::{ExtraName, MarkerEnvironment, PackageName, Requirement};
-
-/// What each pinned project requires.
-pub type Requires = BTreeMap<PackageName, Vec<Requirement>>;
+pub use kiln_lock::requires::Requires;
+use kiln_lock::requires::{Node, held, leads_to};
+use pep508_rs::{MarkerEnvironment, PackageName, Requirement};
 
 /// A requirement leads to a project that has no pin: the resolver's output and the wheels'
 /// metadata disagree.
@@ -29,7 +25,7 @@ pub struct MissingPin {
 pub struct Closure<'a> {
     requires: &'a Requires,
     markers: &'a MarkerEnvironment,
-    seen: BTreeSet<(PackageName, Option<ExtraName>)>,
+    seen: BTreeSet<Node>,
 }
 
 impl<'a> Closure<'a> {
@@ -54,11 +50,9 @@ impl<'a> Closure<'a> {
                 self.reach(root, || "the family".to_owned(), &mut open, &mut new)?;
             }
         }
-        while let Some((name, extra)) = open.pop() {
-            for requirement in self.requires.get(&name).into_iter().flatten() {
-                if requirement.evaluate_markers(self.markers, extra.as_slice()) {
-                    self.reach(requirement, || format!("`{name}`"), &mut open, &mut new)?;
-                }
+        while let Some(node) = open.pop() {
+            for requirement in held(self.requires, self.markers, &node) {
+                self.reach(requirement, || format!("`{}`", node.0), &mut open, &mut new)?;
             }
         }
         Ok(new)
@@ -68,7 +62,7 @@ impl<'a> Closure<'a> {
         &mut self,
         requirement: &Requirement,
         required_by: impl Fn() -> String,
-        open: &mut Vec<(PackageName, Option<ExtraName>)>,
+        open: &mut Vec<Node>,
         new: &mut BTreeSet<PackageName>,
     ) -> Result<(), MissingPin> {
         let name = &requirement.name;
@@ -78,13 +72,11 @@ impl<'a> Closure<'a> {
                 required_by: required_by(),
             });
         }
-        if self.seen.insert((name.clone(), None)) {
-            new.insert(name.clone());
-            open.push((name.clone(), None));
-        }
-        for extra in &requirement.extras {
-            let node = (name.clone(), Some(extra.clone()));
+        for node in leads_to(requirement) {
             if self.seen.insert(node.clone()) {
+                if node.1.is_none() {
+                    new.insert(name.clone());
+                }
                 open.push(node);
             }
         }

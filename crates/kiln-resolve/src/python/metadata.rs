@@ -113,45 +113,10 @@ fn fields(text: &str) -> Result<Vec<(&str, String)>, MetadataError> {
     Ok(fields)
 }
 
-/// Reads one `Requires-Dist`.
-///
-/// Old wheels write version specifiers that PEP 440 does not know (`>dev`, `>=2.7.*`). Their
-/// versions are chosen already, so that only name, extras and marker matter: what is between
-/// them is dropped when it cannot be read.
+/// Reads one `Requires-Dist` ([`kiln_lock::requires::parse_requirement`]).
 pub fn parse_requirement(text: &str) -> Result<Requirement, MetadataError> {
-    let error = || MetadataError::Requirement(text.chars().take(200).collect());
-    if !kiln_recipe::is_bounded(text) {
-        return Err(error());
-    }
-    let (requirement, marker) = match text.split_once(';') {
-        Some((requirement, marker)) => (requirement.trim(), format!(" ; {marker}")),
-        None => (text.trim(), String::new()),
-    };
-    // Names are read here: `pep508_rs` panics on some that end in a separator.
-    let of_name = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    let end = requirement
-        .find(|letter| !of_name(letter))
-        .unwrap_or(requirement.len());
-    let (name, rest) = requirement.split_at(end);
-    let name = PackageName::from_str(name).map_err(|_| error())?;
-    let (extras, specifier) = match rest.trim_start().strip_prefix('[') {
-        Some(rest) => rest.split_once(']').ok_or_else(error)?,
-        None => ("", rest),
-    };
-    let extras: Vec<String> = extras
-        .split(',')
-        .map(str::trim)
-        .filter(|extra| !extra.is_empty())
-        .map(|extra| ExtraName::from_str(extra).map(|extra| extra.to_string()))
-        .collect::<Result<_, _>>()
-        .map_err(|_| error())?;
-    if name.as_ref().is_empty() || specifier.trim_start().starts_with('[') {
-        return Err(error());
-    }
-    let subject = format!("{name}[{}]", extras.join(","));
-    Requirement::from_str(&format!("{subject} {specifier}{marker}"))
-        .or_else(|_| Requirement::from_str(&format!("{subject}{marker}")))
-        .map_err(|_| error())
+    kiln_lock::requires::parse_requirement(text)
+        .ok_or_else(|| MetadataError::Requirement(text.chars().take(200).collect()))
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 
 use std::{collections::HashMap, fmt};
 
+use kiln_lock::requires;
 use kiln_recipe::{Platform, PythonVersion};
-use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
+use pep508_rs::MarkerEnvironment;
 
 /// A `CPython` on a glibc Linux.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,10 +35,7 @@ impl Target {
 
     /// The machine as the kernel and wheel tags name it.
     pub const fn machine(&self) -> &'static str {
-        match self.platform {
-            Platform::LinuxAmd64 => "x86_64",
-            Platform::LinuxArm64 => "aarch64",
-        }
+        requires::machine(self.platform)
     }
 
     /// The value for `--python-platform`: the newest spelling that uv knows and that is not newer
@@ -51,29 +49,10 @@ impl Target {
         format!("{}-manylinux_2_{known}", self.machine())
     }
 
-    /// Values of the environment markers (PEP 508, "Environment Markers"). Release and version of
-    /// the kernel are empty: an image does not choose them.
+    /// Values of the environment markers ([`requires::markers`]).
     pub fn markers(&self) -> Result<MarkerEnvironment, TargetError> {
-        let full = match self.patch {
-            Some(_) => self.python_full_version(),
-            None => format!("{}.0", self.python),
-        };
-        let feature = self.python.to_string();
-        MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
-            implementation_name: "cpython",
-            implementation_version: &full,
-            os_name: "posix",
-            platform_machine: self.machine(),
-            platform_python_implementation: "CPython",
-            platform_release: "",
-            platform_system: "Linux",
-            platform_version: "",
-            python_full_version: &full,
-            python_version: &feature,
-            sys_platform: "linux",
-        })
-        .map_err(|_| TargetError {
-            version: full.clone(),
+        requires::markers(self.platform, self.python, self.patch).ok_or_else(|| TargetError {
+            version: self.python_full_version(),
         })
     }
 

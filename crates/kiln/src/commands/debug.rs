@@ -80,10 +80,13 @@ pub(crate) fn note(store: &Store, error: &kiln_build::BuildError) -> Result<(), 
     Ok(())
 }
 
-/// Removes what earlier attempts at the steps of a plan left, now that all have succeeded.
+/// Removes what earlier attempts at the steps of a plan left that have succeeded now.
 pub(crate) fn forget(store: &Store, plan: &Plan) -> Result<(), Failure> {
     let mut mended = store.failed()?;
     mended.retain(|(key, _)| plan.steps.iter().any(|step| step.key == *key));
+    let keys: Vec<_> = mended.iter().map(|(key, _)| *key).collect();
+    let known = store.results(&keys)?;
+    mended.retain(|(key, _)| known.contains_key(key));
     if mended.is_empty() {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use kiln_build::{BuildError, Builder, Event, ExecuteError, FamilyFiles, Options};
+use kiln_build::{BuildError, Builder, Built, Event, ExecuteError, FamilyFiles, Options};
 use kiln_digest::{Digest, Hasher};
 use kiln_plan::{Origin, Plan};
 use kiln_sandbox::SandboxError;
@@ -53,12 +53,13 @@ impl Rebuilt {
             },
             // Images of a store that is thrown away are nobody's.
             events: &|event| match event {
-                Event::ImageFinished { .. } => {}
+                Event::ImageFinished { .. } | Event::GivenUp { .. } => {}
                 event => reporter.event(&event),
             },
             cancelled: &interrupt::flag(),
         }
-        .build(plan);
+        .build(plan)
+        .and_then(Built::whole);
         reporter.finish();
         match built {
             Ok(_) => Ok(rebuilt),

@@ -1,9 +1,10 @@
 //! `kiln build`: images into the store.
 
+mod summary;
+
 use std::{thread::available_parallelism, time::Instant};
 
 use kiln_build::{Builder, Built, BuiltImage, FamilyFiles, Options};
-use serde_json::json;
 
 use crate::{
     args::{Build, Global},
@@ -58,24 +59,47 @@ pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), 
         debug::note(&store, error)?;
     }
     let built = built?;
-    debug::forget(&store, &plan)?;
-    for (image, locked) in built.images.iter().zip(&images) {
-        if output.is_json() {
-            output.json(&as_json(image));
-        } else {
-            summary(image, output);
-        }
-        debug_assert_eq!(image.name, locked.name);
+    for setback in &built.setbacks {
+        debug::note(&store, &setback.error)?;
     }
+    debug::forget(&store, &plan)?;
+    if built.names.len() == 1 {
+        let built = built.whole()?;
+        summary::show(&built, 0, output);
+        if !output.is_json() {
+            output.note(times(&built, started.elapsed().as_secs_f64()));
+            next(&project, &built.images[0], output);
+        }
+        return Ok(());
+    }
+    several(built, started, output)
+}
+
+/// The end of a build of several images: what failed, what was built.
+fn several(mut built: Built, started: Instant, output: &Output) -> Result<(), Failure> {
+    let mut code = None;
+    let mut missing = 0;
+    for setback in std::mem::take(&mut built.setbacks) {
+        let names = setback.goals.iter().map(|&goal| built.names[goal].clone());
+        let failure = Failure::from(setback.error).of_images(names);
+        missing += failure.images.len();
+        code.get_or_insert(failure.code);
+        output.failure(&failure);
+    }
+    summary::show(&built, missing, output);
     if !output.is_json() {
         output.note(times(&built, started.elapsed().as_secs_f64()));
-        if let [image, others @ ..] = built.images.as_slice()
-            && others.iter().all(|other| other.name == image.name)
-        {
-            next(&project, image, output);
-        }
     }
-    Ok(())
+    match code {
+        None => Ok(()),
+        Some(code) => Err(Failure::new(
+            code,
+            format!(
+                "{missing} of {} were not built",
+                count(built.names.len(), "image")
+            ),
+        )),
+    }
 }
 
 /// How many steps run at once; also bounds the threads that unpack archives.
@@ -87,32 +111,6 @@ pub(crate) fn jobs(asked: Option<u16>) -> usize {
         .num_threads(jobs.min(UNPACKERS))
         .build_global();
     jobs
-}
-
-fn summary(image: &BuiltImage, output: &Output) {
-    let compressed = image.layers.iter().map(|layer| layer.descriptor.size).sum();
-    let unpacked = image
-        .layers
-        .iter()
-        .map(|layer| layer.descriptor.unpacked_size)
-        .sum();
-    let new: Vec<_> = image.layers.iter().filter(|layer| layer.new).collect();
-    let new_bytes = new.iter().map(|layer| layer.descriptor.size).sum();
-    output.line(&image.name);
-    output.line(format!("  platform  {}", image.platform));
-    output.line(format!("  manifest  {}", image.manifest));
-    output.line(format!(
-        "  size      {} compressed, {} unpacked",
-        bytes(compressed),
-        bytes(unpacked)
-    ));
-    output.line(format!(
-        "  layers    {}: {} new ({}), {} reused",
-        image.layers.len(),
-        new.len(),
-        bytes(new_bytes),
-        image.layers.len() - new.len(),
-    ));
 }
 
 fn times(built: &Built, total: f64) -> String {
@@ -161,22 +159,4 @@ fn next(project: &Project, image: &BuiltImage, output: &Output) {
     output.note(format!("next: kiln run {run}"));
     output.note(format!("  or: kiln load docker {short}"));
     output.note(format!("      docker run {docker}"));
-}
-
-fn as_json(image: &BuiltImage) -> serde_json::Value {
-    let layers: Vec<_> = image
-        .layers
-        .iter()
-        .map(|layer| {
-            json!({
-                "digest": layer.descriptor.digest, "diff_id": layer.descriptor.diff_id,
-                "size": layer.descriptor.size, "new": layer.new,
-            })
-        })
-        .collect();
-    json!({
-        "event": "built", "image": image.name, "platform": image.platform,
-        "manifest": image.manifest,
-        "config": image.config, "layers": layers,
-    })
 }
