@@ -168,14 +168,11 @@ fn texts(files: &FamilyFiles, found: &Found, problems: &Problems) -> BTreeMap<St
         let Some(bytes) = files.files.get(path) else {
             continue;
         };
-        match std::str::from_utf8(bytes) {
-            Ok(text) => {
-                texts.insert(path.to_owned(), text.to_owned());
-            }
-            Err(_) => {
-                let spot = Spot::file(files.place(path));
-                problems.add(spot, "the file is not UTF-8 text", None);
-            }
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            texts.insert(path.to_owned(), text.to_owned());
+        } else {
+            let spot = Spot::file(files.place(path));
+            problems.add(spot, "the file is not UTF-8 text", None);
         }
     }
     texts
