@@ -102,15 +102,15 @@ impl<'f> Impossible<'f> {
         });
         let advice = match nearest {
             Some(near) => {
-                let change = |index: &usize| format!("{} `{}`", called(*index), near[*index]);
-                let changes: Vec<_> = changed.iter().map(change).collect();
-                let changes = changes.join(" and ");
+                let phrase = |index: &usize| format!("{} `{}`", called(*index), near[*index]);
+                let phrases: Vec<_> = changed.iter().map(phrase).collect();
+                let phrases = phrases.join(" and ");
                 let already = if matrix {
                     String::new()
                 } else {
                     already(family, near)
                 };
-                format!("the nearest possible image has {changes}{already}")
+                format!("the nearest possible image has {phrases}{already}")
             }
             None => "no combination of the family's components near it is possible".to_owned(),
         };

@@ -85,8 +85,8 @@ pub(crate) fn read(mut root: Table<'_>, names: &Names<'_>) -> Settings {
         }
     }
     for table in root.tables("image") {
-        let room = matrix::MAX_IMAGES - settings.images.len();
-        settings.images.extend(matrix::read(table, names, room));
+        let left = matrix::MAX_IMAGES - settings.images.len();
+        settings.images.extend(matrix::read(table, names, left));
     }
     if root.lacks("image") {
         root.error(

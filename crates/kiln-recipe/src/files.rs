@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::error::suggest;
+
 /// The largest single file that is read, in bytes.
 pub const MAX_FILE: u64 = 16 << 20;
 /// The largest sum of all files, in bytes.
@@ -19,6 +21,9 @@ pub const MAX_DEPTH: usize = 16;
 /// The directories of a family that are read; everything else beside them is not ours.
 const DIRECTORIES: [&str; 5] = ["accelerators", "bases", "bundles", "ides", "keyrings"];
 
+/// The directory of releases that have files of their own.
+pub const RELEASES: &str = "releases";
+
 /// The bytes of a family's files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FamilyFiles {
@@ -28,6 +33,17 @@ pub struct FamilyFiles {
     pub executables: BTreeSet<String>,
     /// Paths of those that are symbolic links; content and mode are of what they lead to.
     pub links: BTreeSet<String>,
+    /// The release that is meant, if it is one that has files of its own ([`read_release`]).
+    pub release: Option<String>,
+    /// Where those files of it are really: `releases/2026a/kiln.toml` for `kiln.toml`.
+    pub own: BTreeMap<String, String>,
+}
+
+impl FamilyFiles {
+    /// Where a file is, relative to the family's directory.
+    pub fn place<'a>(&'a self, path: &'a str) -> &'a str {
+        self.own.get(path).map_or(path, String::as_str)
+    }
 }
 
 /// Why a family could not be read.
@@ -36,6 +52,14 @@ pub enum ReadError {
     /// The directory has no `kiln.toml`.
     #[error("no `kiln.toml` in `{}`", .0.display())]
     NoFamily(PathBuf),
+    /// There is no such release.
+    #[error("the family has no release `{name}` in `{RELEASES}`")]
+    NoRelease {
+        /// What was asked for.
+        name: String,
+        /// The releases that it has.
+        known: Vec<String>,
+    },
     /// The operating system refused.
     #[error("cannot read `{}`", path.display())]
     Io {
@@ -68,6 +92,9 @@ impl ReadError {
                 "name the directory that holds `kiln.toml`, `bases/`, `bundles/` and `ides/`"
                     .to_owned(),
             ),
+            Self::NoRelease { name, known } => {
+                suggest(name, "releases", known.iter().map(String::as_str))
+            }
             Self::Symlink(_) => {
                 Some("put a copy of the file or directory into the family".to_owned())
             }
@@ -84,6 +111,41 @@ impl ReadError {
 /// Reads `kiln.toml` and everything below `accelerators/`, `bases/`, `bundles/`, `ides/` and
 /// `keyrings/`. Symbolic links are followed to files inside the family only.
 pub fn read_family(dir: &Path) -> Result<FamilyFiles, ReadError> {
+    read(dir, None)
+}
+
+/// Reads the files of a release that has some of its own in `releases/NAME/`, as they lie in the
+/// family's directory: these count, and where there is none the family's.
+pub fn read_release(dir: &Path, name: &str) -> Result<FamilyFiles, ReadError> {
+    read(dir, Some(name))
+}
+
+/// The releases that have files of their own, sorted.
+pub fn releases(dir: &Path) -> Result<Vec<String>, ReadError> {
+    let path = dir.join(RELEASES);
+    let io = |source| ReadError::Io {
+        path: path.clone(),
+        source,
+    };
+    let entries = match fs::read_dir(&path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(io(source)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(io)?;
+        if entry.file_type().map_err(io)?.is_dir()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn read(dir: &Path, release: Option<&str>) -> Result<FamilyFiles, ReadError> {
     let root = dir.canonicalize().map_err(|source| ReadError::Io {
         path: dir.into(),
         source,
@@ -92,20 +154,29 @@ pub fn read_family(dir: &Path) -> Result<FamilyFiles, ReadError> {
         root: &root,
         found: FamilyFiles::default(),
         total: 0,
+        below: String::new(),
     };
     if !root.join("kiln.toml").exists() {
         return Err(ReadError::NoFamily(dir.into()));
     }
     reader.file(&root.join("kiln.toml"), "kiln.toml".to_owned())?;
-    for name in DIRECTORIES {
-        let path = root.join(name);
-        match path.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => reader.directory(&path, name, 1)?,
-            Ok(metadata) if metadata.is_symlink() => return Err(ReadError::Symlink(path)),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(ReadError::Io { path, source }),
+    reader.directories(&root)?;
+    if let Some(name) = release {
+        // Only a name that is listed: another could lead anywhere.
+        let known = releases(&root)?;
+        if !known.iter().any(|it| it == name) {
+            return Err(ReadError::NoRelease {
+                name: name.to_owned(),
+                known,
+            });
         }
+        let own = root.join(RELEASES).join(name);
+        reader.below = format!("{RELEASES}/{name}/");
+        if own.join("kiln.toml").is_file() {
+            reader.file(&own.join("kiln.toml"), "kiln.toml".to_owned())?;
+        }
+        reader.directories(&own)?;
+        reader.found.release = Some(name.to_owned());
     }
     Ok(reader.found)
 }
@@ -114,9 +185,26 @@ struct Reader<'a> {
     root: &'a Path,
     found: FamilyFiles,
     total: u64,
+    /// What the paths of files have in front of those that they are known by.
+    below: String,
 }
 
 impl Reader<'_> {
+    /// Reads the directories of components below `root`, which is the family's or a release's.
+    fn directories(&mut self, root: &Path) -> Result<(), ReadError> {
+        for name in DIRECTORIES {
+            let path = root.join(name);
+            match path.symlink_metadata() {
+                Ok(metadata) if metadata.is_dir() => self.directory(&path, name, 1)?,
+                Ok(metadata) if metadata.is_symlink() => return Err(ReadError::Symlink(path)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(ReadError::Io { path, source }),
+            }
+        }
+        Ok(())
+    }
+
     fn directory(&mut self, dir: &Path, relative: &str, depth: usize) -> Result<(), ReadError> {
         let io = |source| ReadError::Io {
             path: dir.into(),
@@ -148,8 +236,8 @@ impl Reader<'_> {
                 if !target.starts_with(self.root) || !target.is_file() {
                     return Err(ReadError::Symlink(path));
                 }
-                self.found.links.insert(relative.clone());
-                self.file(&target, relative)?;
+                self.file(&target, relative.clone())?;
+                self.found.links.insert(relative);
             } else if kind.is_file() {
                 self.file(&path, relative)?;
             }
@@ -189,8 +277,16 @@ impl Reader<'_> {
                 "makes the family's files larger than {limit} MiB together"
             ));
         }
-        if mode & 0o111 != 0 {
+        // A release's own file takes the place of the family's, whatever that was.
+        self.found.links.remove(&relative);
+        if mode & 0o111 == 0 {
+            self.found.executables.remove(&relative);
+        } else {
             self.found.executables.insert(relative.clone());
+        }
+        if !self.below.is_empty() {
+            let place = format!("{}{relative}", self.below);
+            self.found.own.insert(relative.clone(), place);
         }
         self.found.files.insert(relative, bytes);
         Ok(())
@@ -209,6 +305,34 @@ mod tests {
         fs::write(dir.path().join("bundles/minimal/bundle.toml"), "b").unwrap();
         fs::write(dir.path().join("bundles/minimal/files/x"), "c").unwrap();
         dir
+    }
+
+    #[test]
+    fn a_release_has_the_familys_files_and_its_own_instead() {
+        let dir = family();
+        let own = dir.path().join("releases/2026a");
+        fs::create_dir_all(own.join("bundles/minimal")).unwrap();
+        fs::write(own.join("bundles/minimal/bundle.toml"), "old").unwrap();
+        fs::write(own.join("kiln.lock"), "not read").unwrap();
+        fs::write(dir.path().join("releases/README.md"), "not ours").unwrap();
+        let family = read_family(dir.path()).unwrap();
+        assert_eq!(family.files["bundles/minimal/bundle.toml"], b"b");
+        assert_eq!((family.release.as_deref(), family.own.len()), (None, 0));
+        assert_eq!(releases(dir.path()).unwrap(), ["2026a"]);
+        let release = read_release(dir.path(), "2026a").unwrap();
+        assert_eq!(release.release.as_deref(), Some("2026a"));
+        assert_eq!(release.files.len(), family.files.len());
+        assert_eq!(release.files["bundles/minimal/bundle.toml"], b"old");
+        assert_eq!(release.files["bundles/minimal/files/x"], b"c");
+        assert_eq!(
+            release.place("bundles/minimal/bundle.toml"),
+            "releases/2026a/bundles/minimal/bundle.toml"
+        );
+        assert_eq!(release.place("kiln.toml"), "kiln.toml");
+        for other in ["2026b", "../releases/2026a", "", "."] {
+            let error = read_release(dir.path(), other).unwrap_err();
+            assert!(matches!(error, ReadError::NoRelease { .. }), "{other}");
+        }
     }
 
     #[test]

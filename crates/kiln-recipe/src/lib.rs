@@ -23,6 +23,7 @@
 //! bundles/NAME/bundle.toml     a bundle, and beside it the files that it places
 //! ides/NAME/ide.toml           an IDE, and beside it its files; `runtime` needs no file
 //! keyrings/FILE                OpenPGP public keys, binary or armored
+//! releases/NAME/               files of an older release, which lie over these ([`read_release`])
 //! ```
 //!
 //! Bundles and IDEs stand in image names, so theirs are lowercase letters, digits and dots
@@ -46,8 +47,12 @@
 //! | | `name`, `shell` | login name `default`, login shell `/bin/bash` |
 //! | | `prefix`, `home` | the Python tree `/opt/app-root`; working directory `/opt/app-root/src` |
 //! | `[sources]` | NAME = URL | where a source lives, when the host shall not decide; no credentials |
-//! | `[[image]]` | `base`!, `bundle`! | names of components |
+//! | `[[image]]` | `base`!, `bundle`! | names of components, or lists: every combination |
 //! | | `accelerator`, `ide` | `cpu`, `runtime` |
+//! | | `exclude` | tables of these keys: combinations that are left out |
+//! | | `max-size` | what each may weigh: `4 GB` |
+//! | `[[waive]]` | `lint`!, `reason`! | a finding that is no concern |
+//! | | `subject` | what it is about, a glob |
 //!
 //! ## Components
 //!
@@ -58,6 +63,10 @@
 //! | | `title`, `description` | for people and labels |
 //! | | `requirements` | Python requirements (PEP 508), each project once; no URLs |
 //! | | `packages` | OS packages as Debian writes them: `libodbc2`, `libodbc2 (>= 2.3)` |
+//! | | `python` | the Pythons that it goes with (PEP 440); not in bases |
+//! | | `needs`, `provides`, `conflicts` | names of what else an image has, or has not |
+//! | `[python-index.NAME]` | `projects`! | come from this source and from nowhere else |
+//! | `[[waive]]` | | as in `kiln.toml`, for images with it |
 //! | `[env]` | NAME = value | environment; `${NAME}` is what NAME was in the components below and the lines before |
 //! | `[labels]` | NAME = value | labels of the image |
 //! | `[[file]]` | `source`! | a file below the component's own directory, or a directory with every file below it |
@@ -79,8 +88,10 @@
 //! Bases have `code`! (the `{os}` of image names), `distribution`! (`debian`, `ubuntu`), `suite`!,
 //! `python`! (the version that its packages bring), and at least one `[[archive]]` with `source`!,
 //! `suite` (the base's), `components` (`["main"]`), `keyring`! (a file in `keyrings/`) and
-//! `check-valid-until` (true). Accelerators have `cuda` (false). Bundles have `extends` and
-//! `independent` (false). IDEs have `command`! (exec form) and `port`; `runtime` has no command.
+//! `check-valid-until` (true). Accelerators have `kind` (`cpu`, `cuda`, `rocm`, `tpu`, `mkl`), `code` (what
+//! stands for it in image names; the kind), `[[archive]]` (with `bases`: those that it is for) and, of
+//! kind `cuda`, `[cuda]` with `version`!, `flavour`! (`base`, `runtime`, `devel`), `cudnn` (false) and
+//! `driver` (`major`, `minor`). Bundles have `extends`, `independent` (false) and `max-size`. IDEs have `command`! (exec form) and `port`; `runtime` has no command.
 //!
 //! [`schemas`] gives the same as JSON Schemas, for editors.
 //!
@@ -88,6 +99,7 @@
 //!
 //! - Every component, file and keyring that is named exists; chains of `extends` end.
 //! - No two images are the same combination or would have the same name; every name parses back.
+//! - The components of every image go together: `python`, `needs`, `conflicts`.
 //! - No two components of an image place a file at one path; no two components of images that
 //!   differ in the IDE alone say how one project is built; every `${NAME}` was set before.
 
@@ -116,7 +128,10 @@ mod size;
 mod source;
 
 pub use error::{RecipeError, RecipeErrors, near_names};
-pub use files::{FamilyFiles, MAX_DEPTH, MAX_FILE, MAX_FILES, MAX_TOTAL, ReadError, read_family};
+pub use files::{
+    FamilyFiles, MAX_DEPTH, MAX_FILE, MAX_FILES, MAX_TOTAL, RELEASES, ReadError, read_family,
+    read_release, releases,
+};
 pub use model::*;
 pub use name::{ImageName, MAX_NAME, NameError, NamePattern, PatternError, is_name_part};
 pub use parse::parse;

@@ -174,7 +174,7 @@ fn nothing_excluded(text: &Text<'_>, key: &str, listed: &[String], many: &str) {
 }
 
 /// Every combination, the last list running fastest.
-fn expand<'a>([a, b, c, d]: [&'a Vec<String>; 4]) -> impl Iterator<Item = Names4<'a>> {
+fn expand([a, b, c, d]: [&Vec<String>; 4]) -> impl Iterator<Item = Names4<'_>> {
     a.iter().flat_map(move |a| {
         b.iter().flat_map(move |b| {
             c.iter()

@@ -7,7 +7,7 @@ use crate::{
     component::{Context, Places},
     error::{RecipeError, RecipeErrors},
     family::{self, Names, Settings},
-    files::FamilyFiles,
+    files::{FamilyFiles, RELEASES},
     matrix::ImagePlace,
     model::{Accelerator, AcceleratorKind, Component, ComponentId, ComponentKind, Family, Ide},
     name::is_name_part,
@@ -36,7 +36,10 @@ pub fn parse(files: &FamilyFiles) -> Result<Family, RecipeErrors> {
     let texts = texts(files, &found, &problems);
     let sources: BTreeMap<&str, Source<'_>> = texts
         .iter()
-        .map(|(file, text)| (file.as_str(), Source::new(file, text, &problems)))
+        .map(|(file, text)| {
+            let source = Source::new(files.place(file), text, &problems);
+            (file.as_str(), source)
+        })
         .collect();
     let (family, places) = read(files, &found, &sources, &problems);
     // Rules about several files hold only for files that are right by themselves.
@@ -47,7 +50,12 @@ pub fn parse(files: &FamilyFiles) -> Result<Family, RecipeErrors> {
         errors
     };
     if errors.is_empty() {
-        Ok(Family { texts, ..family })
+        let texts = texts.into_iter();
+        let texts = texts.map(|(file, text)| (files.place(&file).to_owned(), text));
+        Ok(Family {
+            texts: texts.collect(),
+            ..family
+        })
     } else {
         Err(RecipeErrors(errors))
     }
@@ -99,7 +107,7 @@ fn discover(files: &FamilyFiles, problems: &Problems) -> Found {
                 (None, None) => rest.strip_suffix(".toml"),
             };
             if let Some(name) = name {
-                check_name(kind, name, path, problems);
+                check_name(kind, name, files.place(path), problems);
                 found
                     .entry(kind)
                     .or_default()
@@ -160,11 +168,11 @@ fn texts(files: &FamilyFiles, found: &Found, problems: &Problems) -> BTreeMap<St
         let Some(bytes) = files.files.get(path) else {
             continue;
         };
-        match std::str::from_utf8(bytes) {
-            Ok(text) => {
-                texts.insert(path.to_owned(), text.to_owned());
-            }
-            Err(_) => problems.add(Spot::file(path), "the file is not UTF-8 text", None),
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            texts.insert(path.to_owned(), text.to_owned());
+        } else {
+            let spot = Spot::file(files.place(path));
+            problems.add(spot, "the file is not UTF-8 text", None);
         }
     }
     texts
@@ -177,7 +185,7 @@ fn read(
     problems: &Problems,
 ) -> (Family, AllPlaces) {
     let names = names(found);
-    let settings = if let Some(source) = sources.get(KILN_TOML) {
+    let mut settings = if let Some(source) = sources.get(KILN_TOML) {
         document(source)
             .map(|table| family::read(Table::root(source, table.get_ref()), &names))
             .unwrap_or_default()
@@ -187,6 +195,9 @@ fn read(
         }
         Settings::default()
     };
+    if let Some(name) = &files.release {
+        release(name, &mut settings, files, problems);
+    }
     let context = Context {
         files,
         user: &settings.user,
@@ -239,6 +250,29 @@ fn read(
         }
     }
     (family, places)
+}
+
+/// A release is called as its directory; a `kiln.toml` of its own says the same.
+fn release(name: &str, settings: &mut Settings, files: &FamilyFiles, problems: &Problems) {
+    if !is_name_part(name) {
+        problems.add(
+            Spot::file(&format!("{RELEASES}/{name}")),
+            format!("`{name}` cannot stand in image names"),
+            Some("lowercase letters, digits and dots, such as `2026b`".to_owned()),
+        );
+    } else if files.own.contains_key(KILN_TOML) && settings.release != name {
+        problems.add(
+            Spot::file(files.place(KILN_TOML)),
+            format!(
+                "this is the release `{name}` by its directory, and `{}` by its `release`",
+                settings.release
+            ),
+            Some(format!(
+                "say `release = \"{name}\"`, or rename the directory"
+            )),
+        );
+    }
+    name.clone_into(&mut settings.release);
 }
 
 fn component(

@@ -81,7 +81,7 @@ impl Rule {
         let executable = !alone && context.files.executables.contains(path);
         let usual = if executable { 0o755 } else { 0o644 };
         PlacedFile {
-            source: path.to_owned(),
+            source: context.files.place(path).to_owned(),
             mode: self.mode.unwrap_or(usual),
             owner: self
                 .owner

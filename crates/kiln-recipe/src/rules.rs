@@ -117,7 +117,7 @@ fn indexes(
     for (name, mut table) in table.named_tables("python-index") {
         let at = name.source.spot(&name.span).at;
         let texts = table.texts("projects");
-        if texts.as_ref().is_none_or(Vec::is_empty) {
+        if table.lacks("projects") {
             table.error(
                 format!("missing `projects` in `[python-index.{}]`", name.value),
                 Some("the projects that come from this index, such as `[\"torch\"]`".to_owned()),
@@ -183,6 +183,7 @@ fn waiver(mut table: Table<'_>) -> Option<Waiver> {
         let hint = "say why it is no concern, for who reads it next year".to_owned();
         match &reason {
             Some(reason) => reason.error("the `reason` is empty", Some(hint)),
+            None if table.has("reason") => {}
             None => table.error("missing `reason` in `[[waive]]`", Some(hint)),
         }
     }

@@ -160,7 +160,7 @@ fn family_file(table: &mut Table<'_>, dir: &str, context: &Context<'_>) -> Optio
     match find(&file, dir, context.files)? {
         Found::File(path) => {
             let bytes = &context.files.files[&path];
-            let origin = ArtifactOrigin::Family(path);
+            let origin = ArtifactOrigin::Family(context.files.place(&path).to_owned());
             Some((Digest::of(bytes), bytes.len() as u64, origin))
         }
         Found::Directory(_) => {

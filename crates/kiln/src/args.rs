@@ -39,6 +39,9 @@ pub(crate) struct Global {
     /// The family's directory [default: the nearest one with a `kiln.toml` above, else `family`]
     #[arg(long, global = true, value_name = "DIR", env = "KILN_FAMILY")]
     pub(crate) family: Option<PathBuf>,
+    /// The release, where the family has several side by side [default: that of `kiln.toml`]
+    #[arg(long, global = true, value_name = "NAME", env = "KILN_RELEASE")]
+    pub(crate) release: Option<String>,
     /// The store [default: `$XDG_DATA_HOME/kiln`]
     #[arg(long, global = true, value_name = "DIR", env = "KILN_HOME")]
     pub(crate) store: Option<PathBuf>,

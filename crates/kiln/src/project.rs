@@ -7,7 +7,7 @@ use std::{
 
 use kiln_fetch::{FetchOptions, Fetcher, SourceConfig, Sources};
 use kiln_lock::{Lock, LockedImage};
-use kiln_recipe::{Candidate, Family};
+use kiln_recipe::{Candidate, Family, RELEASES};
 use kiln_store::Store;
 
 use crate::{args::Global, error::Failure, exit};
@@ -19,19 +19,46 @@ pub(crate) const LOCK_FILE: &str = "kiln.lock";
 pub(crate) struct Project {
     pub(crate) dir: PathBuf,
     pub(crate) family: Family,
+    /// Where the lock is: in `dir`, or in the directory of a release.
+    lock_dir: PathBuf,
 }
 
 impl Project {
     /// Reads the family that the options name, or the nearest one.
     pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
         let dir = find(global.family.as_deref())?;
-        let files = kiln_recipe::read_family(&dir)?;
-        let family = kiln_recipe::parse(&files)?;
-        Ok(Self { dir, family })
+        let own = kiln_recipe::releases(&dir)?;
+        if let Some(name) = global.release.as_ref().filter(|name| own.contains(name)) {
+            let family = kiln_recipe::parse(&kiln_recipe::read_release(&dir, name)?)?;
+            let lock_dir = dir.join(RELEASES).join(name);
+            return Ok(Self {
+                dir,
+                family,
+                lock_dir,
+            });
+        }
+        let family = kiln_recipe::parse(&kiln_recipe::read_family(&dir)?)?;
+        let current = &family.release;
+        if own.contains(current) {
+            let message = format!("`kiln.toml` and `{RELEASES}/{current}` are the same release");
+            return Err(Failure::new(exit::RECIPE, message)
+                .hint("name the next release in `kiln.toml`, or remove the directory"));
+        }
+        if let Some(name) = global.release.as_ref().filter(|name| *name != current) {
+            let known = own.into_iter().chain([current.clone()]).collect();
+            let name = name.clone();
+            return Err(kiln_recipe::ReadError::NoRelease { name, known }.into());
+        }
+        let lock_dir = dir.clone();
+        Ok(Self {
+            dir,
+            family,
+            lock_dir,
+        })
     }
 
     pub(crate) fn lock_path(&self) -> PathBuf {
-        self.dir.join(LOCK_FILE)
+        self.lock_dir.join(LOCK_FILE)
     }
 
     /// The lock, if there is one.
@@ -90,6 +117,33 @@ impl Project {
     pub(crate) fn fetcher(&self, global: &Global) -> Result<Fetcher, Failure> {
         fetcher(self.family.sources.clone(), global)
     }
+}
+
+/// The selectors of each release, with the options that mean it: a selector that names a release
+/// which has files of its own is of that one, the others of the one that `global` means.
+pub(crate) fn by_release(
+    global: &Global,
+    selectors: &[String],
+) -> Result<Vec<(Global, Vec<String>)>, Failure> {
+    let own = kiln_recipe::releases(&find(global.family.as_deref())?)?;
+    let mut groups: BTreeMap<Option<String>, Vec<String>> = BTreeMap::new();
+    for selector in selectors {
+        let mut words = selector.split(['-', '_']);
+        let named = words.find(|word| own.iter().any(|it| it == word));
+        let release = named.map(str::to_owned).or(global.release.clone());
+        groups.entry(release).or_default().push(selector.clone());
+    }
+    if groups.is_empty() {
+        groups.insert(global.release.clone(), Vec::new());
+    }
+    let group = |(release, selectors)| {
+        let global = Global {
+            release,
+            ..global.clone()
+        };
+        (global, selectors)
+    };
+    Ok(groups.into_iter().map(group).collect())
 }
 
 /// A locked image as selectors see it.

@@ -45,9 +45,10 @@ debian = "https://mirror.example.org/debian"
 [[image]]
 base = "a"
 accelerator = "a"
-bundle = "b"
+bundle = ["a", "b"]
 ide = "a"
 max-size = "4 GB"
+exclude = [{ base = "a", accelerator = "a", bundle = "a", ide = ["a"] }]
 
 [[waive]]
 lint = "over-budget"
@@ -59,8 +60,8 @@ title = "A"
 description = "One sentence"
 requirements = ["numpy~=2.4.0"]
 packages = ["libodbc2 (>= 2.3)"]
-needs = ["cuda"]
-provides = ["KIND-thing"]
+needs = ["shared-thing"]
+provides = ["shared-thing"]
 conflicts = ["rocm"]
 RANGE
 [env]
@@ -453,8 +454,9 @@ fn whole_documents_have_every_key_that_schemas_know() {
                 let is_name = |part: &&str| part.parse::<u8>().is_err();
                 let parts: Vec<_> = place.split('/').filter(is_name).collect();
                 let parts = parts.join("/");
-                // Projects have names of their own.
+                // Projects and indexes have names of their own.
                 let parts = parts.replace(&format!("/{}project", schema.kind), "");
+                let parts = parts.replace(&format!("/other-{}", schema.kind), "");
                 parts.replace("/from_source/x", "/from_source")
             })
             .collect();

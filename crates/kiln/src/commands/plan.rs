@@ -36,9 +36,22 @@ pub(crate) fn options(args: &args::LayerOptions, family: &Family) -> Result<Plan
 }
 
 pub(crate) fn run(args: &args::Plan, global: &Global, output: &Output) -> Result<(), Failure> {
+    for (global, selectors) in project::by_release(global, &args.selection.images)? {
+        of_release(args, &selectors, &global, output)?;
+    }
+    Ok(())
+}
+
+/// Plans images of one release.
+fn of_release(
+    args: &args::Plan,
+    selectors: &[String],
+    global: &Global,
+    output: &Output,
+) -> Result<(), Failure> {
     let project = Project::open(global)?;
     let lock = project.fitting_lock()?;
-    let images = project.select(&lock, &args.selection.images, args.selection.all)?;
+    let images = project.select(&lock, selectors, args.selection.all)?;
     let plan = kiln_plan::plan(
         &project.family,
         &lock,

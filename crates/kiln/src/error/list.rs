@@ -112,6 +112,8 @@ fn of_files(all: &mut Failures) {
     let file = || PathBuf::from("/family/bundles/minimal");
     let read = "kiln-recipe ReadError";
     all.add(read, ReadError::NoFamily("/family".into()));
+    let (name, known) = (text("2026c"), vec![text("2026a"), text("2026b")]);
+    all.add(read, ReadError::NoRelease { name, known });
     let (path, source) = (file(), denied());
     all.add(read, ReadError::Io { path, source });
     all.add(read, ReadError::Symlink(file()));

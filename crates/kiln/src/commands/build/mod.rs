@@ -22,6 +22,19 @@ use crate::{
 const UNPACKERS: usize = 4;
 
 pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), Failure> {
+    for (global, selectors) in project::by_release(global, &args.selection.images)? {
+        of_release(args, &selectors, &global, output)?;
+    }
+    Ok(())
+}
+
+/// Builds images of one release.
+fn of_release(
+    args: &Build,
+    selectors: &[String],
+    global: &Global,
+    output: &Output,
+) -> Result<(), Failure> {
     let started = Instant::now();
     let jobs = jobs(args.jobs);
     let project = Project::open(global)?;
@@ -31,7 +44,7 @@ pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), 
         lock::relock_gone(&project, &store, &fetcher, global, output)?;
     }
     let lock = project.fitting_lock()?;
-    let images = project.select(&lock, &args.selection.images, args.selection.all)?;
+    let images = project.select(&lock, selectors, args.selection.all)?;
     let plan = kiln_plan::plan(
         &project.family,
         &lock,
