@@ -19,10 +19,7 @@ use std::{
 
 use kiln_fetch::{FetchOptions, Fetcher, SourceConfig, SourceKind, Sources};
 use kiln_lock::Deb;
-use kiln_recipe::{
-    Archive, Base, Component, ComponentId, ComponentKind, Location, OsPackage, Platform,
-    PythonVersion,
-};
+use kiln_recipe::{Archive, Location, OsPackage, Platform};
 use kiln_resolve::deb::{Request, load, solve};
 use tempfile::TempDir;
 
@@ -63,6 +60,7 @@ fn archives(suite: &str) -> Vec<Archive> {
         keyring: "debian.gpg".to_owned(),
         keyring_bytes: fs::read(KEYRING).unwrap(),
         check_valid_until: false,
+        bases: Vec::new(),
         at: place(),
     };
     vec![
@@ -70,26 +68,6 @@ fn archives(suite: &str) -> Vec<Archive> {
         archive("debian", format!("{suite}-updates")),
         archive("debian-security", format!("{suite}-security")),
     ]
-}
-
-fn base(suite: &str) -> Base {
-    Base {
-        component: Component::new(
-            ComponentId {
-                kind: ComponentKind::Base,
-                name: suite.to_owned(),
-            },
-            place(),
-        ),
-        code: "d".to_owned(),
-        distribution: "debian".to_owned(),
-        suite: suite.to_owned(),
-        python: PythonVersion {
-            major: 3,
-            minor: 11,
-        },
-        archives: archives(suite),
-    }
 }
 
 fn wanted(names: &str) -> Vec<OsPackage> {
@@ -196,14 +174,10 @@ fn differences(suite: &str, platform: Platform, tops: &[&str]) -> Vec<String> {
     let apt = Apt::new(suite, platform);
     let fetcher = Fetcher::new(FetchOptions::new(sources())).unwrap();
     let start = Instant::now();
-    let (index, _) = load(
-        &fetcher,
-        &base(suite),
-        platform,
-        &[],
-        jiff::Timestamp::now(),
-    )
-    .unwrap();
+    let archives = archives(suite);
+    let archives: Vec<&Archive> = archives.iter().collect();
+    let now = jiff::Timestamp::now();
+    let (index, _) = load(&fetcher, &archives, platform, &[], now, None).unwrap();
     println!(
         "{suite} {platform}: {} packages in {:?}",
         index.packages().len(),
