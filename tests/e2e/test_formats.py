@@ -19,6 +19,7 @@ import unittest
 import equality
 import harness
 import newer_docker
+import registry
 import small
 import trees
 
@@ -106,6 +107,8 @@ class Made:
         self.manifest = kiln.manifest(image)
         self.config = kiln.config(image)
         self.index = json.loads((self.layout / "index.json").read_text())
+        [descriptor] = self.index["manifests"]
+        self.digest = descriptor["digest"]
 
     def blob(self, digest):
         return self.layout / "blobs/sha256" / digest.removeprefix("sha256:")
@@ -254,7 +257,7 @@ class Formats(unittest.TestCase):
 
     def test_documents_follow_the_schemas_of_the_image_specification(self):
         for what, image in images(FORMS):
-            [manifest] = [image.blob(it["digest"]) for it in image.index["manifests"]]
+            manifest = image.blob(image.digest)
             for document, schema in [
                 (image.layout / "oci-layout", "image-layout-schema"),
                 (image.layout / "index.json", "image-index-schema"),
@@ -290,6 +293,16 @@ class Formats(unittest.TestCase):
                     if place.startswith("oci"):
                         self.assertEqual(json.loads((copy / "manifest.json").read_text()), image.manifest)
                     sh("rm", "-rf", copy)
+
+    def test_a_registry_takes_every_form(self):
+        place = registry.Registry(self).address
+        for what, image in images(FORMS):
+            with self.subTest(what):
+                target = f"docker://{place}/team/images:{image.name}-{image.form}"
+                source = f"oci:{image.layout}:{image.name}"
+                sh("skopeo", "copy", "--quiet", "--dest-tls-verify=false", source, target)
+                manifest = sh("skopeo", "inspect", "--tls-verify=false", "--raw", target).stdout
+                self.assertEqual(f"sha256:{hashlib.sha256(manifest).hexdigest()}", image.digest)
 
     def same(self, image, found, by, allowed=()):
         found.pop("", None)
