@@ -29,6 +29,7 @@
 //!   again, once.
 //! - [`execute`] reads the action and its inputs and nothing else.
 
+mod anatomy;
 mod assemble;
 mod build;
 mod bytecode;
@@ -49,6 +50,7 @@ mod transfer;
 mod verify;
 mod wheel;
 
+pub use anatomy::{Anatomy, Bytes, Tree, anatomy};
 pub use assemble::result;
 pub use build::{Builder, Built, BuiltImage, BuiltLayer, Done, Options, Timings};
 pub use bytecode::BytecodeError;

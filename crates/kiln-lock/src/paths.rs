@@ -13,6 +13,9 @@ pub(crate) struct Graph {
     pub(crate) into: Vec<Vec<(usize, usize)>>,
     /// For each node, how many roots point at it.
     pub(crate) roots: Vec<usize>,
+    /// For each node, what it is part of: a project that has nodes for its extras. A path may go
+    /// from part to part of the same, and does not come back to what it has left.
+    pub(crate) whole: Vec<usize>,
 }
 
 /// A path: one of the roots of its first node, and the nodes after it with what leads to them.
@@ -46,7 +49,7 @@ struct Partial {
 }
 
 impl Graph {
-    /// The `limit` shortest paths from a root to `target` that pass no node twice.
+    /// The `limit` shortest paths from a root to `target` that pass nothing twice.
     pub(crate) fn paths(&self, target: usize, limit: usize) -> Paths {
         let mut arena = vec![Partial {
             node: target,
@@ -73,7 +76,7 @@ impl Graph {
                 }
             }
             for &(from, by) in &self.into[node] {
-                if passes(&arena, at, from) {
+                if self.comes_back(&arena, at, from) {
                     continue;
                 }
                 if arena.len() == MOST {
@@ -91,18 +94,21 @@ impl Graph {
         }
         paths
     }
-}
 
-/// Whether the path at `at` has `node` in it.
-fn passes(arena: &[Partial], mut at: usize, node: usize) -> bool {
-    loop {
-        if arena[at].node == node {
-            return true;
+    /// Whether a path that begins at `at` would pass something twice if it began at `from`.
+    fn comes_back(&self, arena: &[Partial], at: usize, from: usize) -> bool {
+        let stays = self.whole[arena[at].node] == self.whole[from];
+        let mut next = Some(at);
+        while let Some(at) = next {
+            let Partial {
+                node, next: after, ..
+            } = &arena[at];
+            if *node == from || !stays && self.whole[*node] == self.whole[from] {
+                return true;
+            }
+            next = after.map(|(_, after)| after);
         }
-        match arena[at].next {
-            Some((_, next)) => at = next,
-            None => return false,
-        }
+        false
     }
 }
 
@@ -124,6 +130,7 @@ mod tests {
         let mut graph = Graph {
             into: vec![Vec::new(); nodes],
             roots: vec![0; nodes],
+            whole: (0..nodes).collect(),
         };
         for (by, &(from, to)) in edges.iter().enumerate() {
             graph.into[to].push((from, by));
@@ -164,6 +171,14 @@ mod tests {
         let paths = graph.paths(2, 10);
         assert_eq!(nodes(&paths), [[0, 1, 2]]);
         assert!(paths.complete);
+    }
+
+    #[test]
+    fn a_path_does_not_come_back_to_another_part_of_what_it_left() {
+        // 1 is an extra of 0, and 2 one of 1's: 1 → 2 → 3 → 0 → 4 comes back, 1 → 2 → 4 does not.
+        let mut graph = graph(5, &[(1, 2), (2, 3), (3, 0), (0, 4), (2, 4)], &[0, 1]);
+        graph.whole = vec![0, 0, 0, 3, 4];
+        assert_eq!(nodes(&graph.paths(4, 10)), [vec![0, 4], vec![1, 2, 4]]);
     }
 
     #[test]

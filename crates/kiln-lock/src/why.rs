@@ -193,6 +193,7 @@ fn deb_paths(debs: &[&Deb], components: &[&Component], name: &str, limit: usize)
     let mut graph = Graph {
         into: vec![Vec::new(); debs.len()],
         roots: vec![0; debs.len()],
+        whole: (0..debs.len()).collect(),
     };
     for (from, deb) in debs.iter().enumerate() {
         for needed in &deb.depends {
@@ -258,6 +259,8 @@ impl Wheels<'_> {
             return Some(place);
         }
         let place = self.list.len();
+        let whole = self.list.iter().position(|other| other.0 == node.0);
+        self.graph.whole.push(whole.unwrap_or(place));
         self.list.push(node.clone());
         self.nodes.insert(node, place);
         self.graph.into.push(Vec::new());

@@ -197,13 +197,8 @@ fn requirements_lead_to_wheels_through_extras_and_markers() {
         paths("numpy"),
         ["bundles/science/bundle.toml:2:17 numpy > numpy 2.4"]
     );
-    assert_eq!(
-        paths("web"),
-        [
-            format!("{WEB} > web 1.2"),
-            format!("{WEB} > web[fast] 1.2 > loop 1.0 [loop>=1 ; extra == 'fast'] > web 1.2 [web]"),
-        ]
-    );
+    // That `loop` requires `web` leads back to where it came from.
+    assert_eq!(paths("web"), [format!("{WEB} > web 1.2")]);
     assert_eq!(paths("old"), [""; 0], "its marker does not hold");
 }
 

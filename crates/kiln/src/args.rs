@@ -8,6 +8,7 @@ mod lock;
 mod manual;
 mod program;
 mod store;
+mod understand;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ pub(crate) use lock::Lock;
 pub(crate) use manual::{Completions, Man, ShellName};
 pub(crate) use program::{Debug, ProgramOptions, Run, Shell, UserOption, Variable};
 pub(crate) use store::Store;
+pub(crate) use understand::{Diff, DiffFormat, Size, Why};
 
 /// Container images for data science: declared once, locked byte by byte, built without an
 /// engine.
@@ -81,6 +83,12 @@ pub(crate) enum Command {
     Build(Build),
     /// Rebuild images from the lock and compare them with those that are there
     VerifyBuild(VerifyBuild),
+    /// Say which requirements bring a package into images
+    Why(Why),
+    /// Compare images or locks: packages, layers, bytes to pull
+    Diff(Diff),
+    /// Say where the bytes of an image are: components, packages, directories
+    Size(Size),
     /// List the images of the family and what the store has of them
     Images,
     /// Show an image of the store: configuration, layers, history

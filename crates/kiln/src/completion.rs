@@ -54,6 +54,17 @@ pub(crate) fn locked_images() -> Vec<CompletionCandidate> {
     candidates(names())
 }
 
+/// The packages of the family's lock.
+pub(crate) fn locked_packages() -> Vec<CompletionCandidate> {
+    let names = || {
+        let lock = Project::open(&global()?).ok()?.read_lock().ok()??;
+        let debs = lock.debs.into_iter().map(|deb| deb.name);
+        let wheels = lock.wheels.into_iter().map(|wheel| wheel.name);
+        Some(debs.chain(wheels).collect())
+    };
+    candidates(names())
+}
+
 /// The images of the store.
 pub(crate) fn stored_images() -> Vec<CompletionCandidate> {
     let names = || {

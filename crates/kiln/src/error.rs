@@ -35,7 +35,7 @@ pub(crate) struct Failure {
     /// Whole reports that stand above the message, such as places in family files.
     pub(crate) details: Vec<String>,
     /// The images that are not built because of it, where others are.
-    pub(crate) images: Vec<String>,
+    pub(crate) images: Box<[String]>,
 }
 
 impl Failure {
@@ -46,7 +46,7 @@ impl Failure {
             causes: vec![],
             hint: None,
             details: vec![],
-            images: vec![],
+            images: Box::default(),
         }
     }
 
@@ -74,7 +74,7 @@ impl Failure {
             causes,
             hint,
             details: vec![],
-            images: vec![],
+            images: Box::default(),
         }
     }
 
@@ -103,7 +103,7 @@ impl Failure {
         });
         if !self.images.is_empty() {
             value["event"] = "image-failed".into();
-            value["images"] = self.images.clone().into();
+            value["images"] = self.images.to_vec().into();
         }
         value
     }
@@ -352,7 +352,7 @@ fn build_failure(error: ResolveError) -> Result<Failure, ResolveError> {
                 causes: std::iter::once(inner.message).chain(inner.causes).collect(),
                 hint: (!hints.is_empty()).then(|| hints.join("; ")),
                 details: inner.details,
-                images: vec![],
+                images: Box::default(),
             })
         }
         other => Err(ResolveError::Python {

@@ -35,6 +35,20 @@ impl Output {
         self.format == Format::Json
     }
 
+    /// How many characters a line of a result may have: the terminal's, else `COLUMNS`, else 100.
+    #[expect(
+        clippy::unused_self,
+        reason = "all that is written goes through an output"
+    )]
+    pub(crate) fn width(&self) -> usize {
+        let stdout = std::io::stdout();
+        let terminal = rustix::termios::tcgetwinsize(&stdout).ok();
+        let terminal = terminal.map(|size| usize::from(size.ws_col));
+        let said = || std::env::var("COLUMNS").ok()?.parse().ok();
+        let width = terminal.filter(|&width| width > 0).or_else(said);
+        width.unwrap_or(100)
+    }
+
     /// Writes a line of a result. A reader that has gone away (`kiln … | head`) is no error.
     #[expect(
         clippy::unused_self,

@@ -3,6 +3,7 @@
 mod action;
 mod build;
 pub(crate) mod debug;
+mod diff;
 mod export;
 mod images;
 mod init;
@@ -15,8 +16,10 @@ mod program;
 mod run;
 mod schema;
 mod shell;
+mod size;
 mod store;
 mod verify_build;
+mod why;
 
 use crate::{
     args::{Args, Command},
@@ -38,6 +41,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<u8, Failure> {
         Command::Plan(args) => plan::run(args, global, output),
         Command::Build(args) => build::run(args, global, output),
         Command::VerifyBuild(args) => verify_build::run(args, global, output),
+        Command::Why(args) => why::run(args, global, output),
+        Command::Diff(args) => diff::run(args, global, output),
+        Command::Size(args) => size::run(args, global, output),
         Command::Images => images::run(global, output),
         Command::Inspect(args) => inspect::run(args, global, output),
         Command::Export(args) => export::run(args, global, output),
