@@ -65,6 +65,19 @@ pub enum DebError {
         #[source]
         cause: Box<PackagesError>,
     },
+    /// A `Contents` index cannot be used.
+    #[error("{at}: cannot use `{path}` of source `{from}`")]
+    Contents {
+        /// Where the archive is declared.
+        at: Location,
+        /// Its source.
+        from: String,
+        /// The index, below the archive's root.
+        path: String,
+        /// What is wrong.
+        #[source]
+        cause: std::io::Error,
+    },
     /// The lock holds a date that is none.
     #[error("the lock's index of `{suite}` from source `{from}` has no date, but `{date}`")]
     LockedDate {
@@ -95,7 +108,7 @@ impl DebError {
                     _ => hint,
                 })
             }
-            Self::Packages { .. } | Self::LockedDate { .. } => None,
+            Self::Packages { .. } | Self::Contents { .. } | Self::LockedDate { .. } => None,
         }
     }
 
@@ -109,7 +122,7 @@ impl DebError {
                     ReleaseError::Signature(_) | ReleaseError::Rollback { .. }
                 )
             }
-            Self::Packages { .. } => true,
+            Self::Packages { .. } | Self::Contents { .. } => true,
             Self::LockedDate { .. } => false,
         }
     }
@@ -168,13 +181,14 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
         .unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
 
+/// One archive, and what is expected of it.
 #[derive(Clone, Copy)]
-struct ArchiveSource<'a> {
-    fetcher: &'a Fetcher,
-    archive: &'a Archive,
-    architecture: &'a str,
-    previous: &'a [DebIndex],
-    now: Timestamp,
+pub(super) struct ArchiveSource<'a> {
+    pub(super) fetcher: &'a Fetcher,
+    pub(super) archive: &'a Archive,
+    pub(super) architecture: &'a str,
+    pub(super) previous: &'a [DebIndex],
+    pub(super) now: Timestamp,
 }
 
 impl ArchiveSource<'_> {
@@ -195,15 +209,7 @@ impl ArchiveSource<'_> {
             components,
             ..
         } = self.archive;
-        let in_release = self.get(&format!("dists/{suite}/InRelease"), MAX_IN_RELEASE, None)?;
-        let expected = Expected {
-            suite,
-            keyring: &self.archive.keyring_bytes,
-            check_valid_until: self.archive.check_valid_until,
-            previous: self.previous_date()?,
-            now: self.now,
-        };
-        let release = Release::open(&in_release, &expected).map_err(|it| self.refused(it))?;
+        let (in_release, release) = self.release()?;
         let mut files: Vec<PackagesFile> = Vec::new();
         for component in components {
             let found = release.packages(suite, component, self.architecture);
@@ -226,15 +232,35 @@ impl ArchiveSource<'_> {
         Ok((index, read.into_iter().flatten().collect()))
     }
 
-    fn read(self, file: &PackagesFile, number: ArchiveNumber) -> Result<Vec<Package>, DebError> {
+    /// The signed release: its bytes, and what they say.
+    pub(super) fn release(self) -> Result<(Vec<u8>, Release), DebError> {
+        let suite = &self.archive.suite;
+        let in_release = self.get(&format!("dists/{suite}/InRelease"), MAX_IN_RELEASE, None)?;
+        let expected = Expected {
+            suite,
+            keyring: &self.archive.keyring_bytes,
+            check_valid_until: self.archive.check_valid_until,
+            previous: self.previous_date()?,
+            now: self.now,
+        };
+        let release = Release::open(&in_release, &expected).map_err(|it| self.refused(it))?;
+        Ok((in_release, release))
+    }
+
+    /// The bytes of an index that the release names.
+    pub(super) fn index(self, file: &PackagesFile) -> Result<Vec<u8>, DebError> {
         // One byte more, so that a file that is too long is found by its digest.
         let limit = file.file.size.saturating_add(1).min(MAX_PACKAGES);
         let get = |path: &str| self.get(path, limit, Some(file.file.sha256));
-        let bytes = match file.by_hash.as_deref().map(get) {
+        match file.by_hash.as_deref().map(get) {
             None => get(&file.path),
             Some(Err(DebError::Fetch { cause, .. })) if cause.is_gone() => get(&file.path),
             Some(result) => result,
-        }?;
+        }
+    }
+
+    fn read(self, file: &PackagesFile, number: ArchiveNumber) -> Result<Vec<Package>, DebError> {
+        let bytes = self.index(file)?;
         let unpacked = file.compression.unpack(&bytes, file.unpacked_limit);
         unpacked
             .map_err(PackagesError::Read)

@@ -29,7 +29,7 @@ pub struct File {
     pub size: u64,
 }
 
-/// A `Packages` index: where it is, and what it must be.
+/// A `Packages` or `Contents` index: where it is, and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackagesFile {
     /// The path below the archive's root.
@@ -282,14 +282,36 @@ impl Release {
         architecture: &str,
     ) -> Option<PackagesFile> {
         let directory = format!("{component}/binary-{architecture}");
-        let plain = format!("{directory}/Packages");
+        self.index_file(suite, &directory, "Packages")
+    }
+
+    /// The `Contents` index of a component, which says which package has which file: beside the
+    /// component's others, as Debian has it, or one for all components, as Ubuntu has it.
+    pub fn contents(
+        &self,
+        suite: &str,
+        component: &str,
+        architecture: &str,
+    ) -> Option<PackagesFile> {
+        let name = format!("Contents-{architecture}");
+        self.index_file(suite, component, &name)
+            .or_else(|| self.index_file(suite, "", &name))
+    }
+
+    /// An index in the smallest form that is listed.
+    fn index_file(&self, suite: &str, directory: &str, name: &str) -> Option<PackagesFile> {
+        let directory = match directory {
+            "" => String::new(),
+            directory => format!("{directory}/"),
+        };
+        let plain = format!("{directory}{name}");
         Compression::ALL.into_iter().find_map(|compression| {
             let name = format!("{plain}{}", compression.suffix());
             let file = *self.files.get(&name)?;
             let hex = file.sha256.hex();
             let by_hash = self
                 .by_hash
-                .then(|| format!("dists/{suite}/{directory}/by-hash/SHA256/{hex}"));
+                .then(|| format!("dists/{suite}/{directory}by-hash/SHA256/{hex}"));
             let unpacked_limit = self.files.get(&plain).map_or(MAX_UNPACKED, |it| it.size);
             Some(PackagesFile {
                 path: format!("dists/{suite}/{name}"),
