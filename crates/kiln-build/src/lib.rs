@@ -33,6 +33,7 @@ mod execute;
 #[doc(hidden)]
 pub mod fuzzing;
 mod inputs;
+mod libraries;
 mod outline;
 mod repeat;
 mod run;
@@ -49,5 +50,6 @@ pub use error::BuildError;
 pub use event::Event;
 pub use execute::{Context, ExecuteError, Found, OpenInput, Summary, execute};
 pub use inputs::FamilyFiles;
+pub use libraries::{LibraryArchive, LibraryError, Package};
 pub use verify::{ImageComparison, LayerComparison, Verdict, compare_image};
 pub use wheel::{BuildWheelError, DescribeError, describe, requires};

@@ -16,11 +16,16 @@ use crate::{
     args::{self, Global},
     error::Failure,
     exit,
+    lints::{Download, Linter},
     output::{Output, count},
     project::{self, Project},
     wheels::WheelBuilder,
     whole_file,
 };
+
+/// The most bytes of archives that are downloaded only to be looked at. A build downloads them as
+/// well; but a lock of many gigabytes should not have to wait for them.
+const LOOK_AT: u64 = 500_000_000;
 
 pub(crate) fn run(args: &args::Lock, global: &Global, output: &Output) -> Result<(), Failure> {
     let project = Project::open(global)?;
@@ -33,7 +38,24 @@ pub(crate) fn run(args: &args::Lock, global: &Global, output: &Output) -> Result
     options.upgrade = args.upgrade;
     options.relock_gone = args.relock_gone;
     options.exclude_newer.clone_from(&args.exclude_newer);
-    update(&project, &store, &fetcher, &options, output)
+    let (lock, changed) = update(&project, &store, &fetcher, &options, output)?;
+    if args.no_lint {
+        return Ok(());
+    }
+    let linter = Linter {
+        project: &project,
+        store: &store,
+        fetcher: &fetcher,
+        output,
+        // A lock that did not change was looked at when it did.
+        download: if changed {
+            Download::UpTo(LOOK_AT)
+        } else {
+            Download::Nothing
+        },
+        offline: global.offline || !changed,
+    };
+    linter.run(&lock, &lock.images.iter().collect::<Vec<_>>())
 }
 
 /// Moves the locked packages that their sources no longer have.
@@ -46,7 +68,7 @@ pub(crate) fn relock_gone(
 ) -> Result<(), Failure> {
     let mut options = options(store, global);
     options.relock_gone = true;
-    update(project, store, fetcher, &options, output)
+    update(project, store, fetcher, &options, output).map(|_| ())
 }
 
 fn options(store: &Store, global: &Global) -> Options {
@@ -83,7 +105,7 @@ fn update(
     fetcher: &Fetcher,
     options: &Options,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result<(Lock, bool), Failure> {
     let started = Instant::now();
     let previous = project.read_lock()?;
     let events = |event| {
@@ -121,7 +143,7 @@ fn update(
         })?;
     }
     report(previous.as_ref(), &lock, changed, started, output);
-    Ok(())
+    Ok((lock, changed))
 }
 
 /// What a person is told of an event.
