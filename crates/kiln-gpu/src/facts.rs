@@ -20,7 +20,7 @@ pub struct Facts {
     pub toolkits: Vec<Toolkit>,
     #[serde(rename = "cudnn")]
     cudnns: Vec<Cudnn>,
-    /// Release lines of PyTorch, each with each CUDA that it was built for.
+    /// Release lines of `PyTorch`, each with each CUDA that it was built for.
     pub torch: Vec<Torch>,
     /// Release lines of TensorFlow.
     pub tensorflow: Vec<TensorFlow>,
@@ -61,7 +61,7 @@ struct Cudnn {
     _sure: bool,
 }
 
-/// A release line of PyTorch, built for one CUDA.
+/// A release line of `PyTorch`, built for one CUDA.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Torch {
@@ -120,10 +120,8 @@ pub fn facts() -> &'static Facts {
 impl Facts {
     /// The driver that the first release of a toolkit needs without minor version compatibility.
     pub fn strict_driver(&self, cuda: &Version) -> Option<&Version> {
-        let releases = self.toolkits.iter();
-        let first = releases
-            .filter(|it| it.version.line() == cuda.line())
-            .last();
+        let mut releases = self.toolkits.iter();
+        let first = releases.rfind(|it| it.version.line() == cuda.line());
         first.map(|it| &it.driver)
     }
 
@@ -149,14 +147,14 @@ impl Facts {
         }
     }
 
-    /// The builds of PyTorch of the line of this version. Empty when the line is unknown.
+    /// The builds of `PyTorch` of the line of this version. Empty when the line is unknown.
     pub fn torch_builds(&self, version: &Version) -> Vec<&Torch> {
         let line = version.line();
         let builds = self.torch.iter();
         builds.filter(|it| it.version.line() == line).collect()
     }
 
-    /// The build of PyTorch for a CUDA.
+    /// The build of `PyTorch` for a CUDA.
     pub fn torch(&self, version: &Version, cuda: &Version) -> Known<&Torch> {
         let builds = self.torch_builds(version);
         match builds.iter().find(|it| it.cuda == *cuda) {

@@ -96,7 +96,7 @@ fn is_plain(name: &str) -> bool {
 /// `…-cu12`, `…-cuda12x`, `…-cuda120`, `…-cuda12-plugin`.
 fn suffix(name: &str) -> Option<Cuda> {
     let parts = name.split('-').skip(1);
-    parts.filter_map(|part| major(part)).last()
+    parts.filter_map(major).last()
 }
 
 fn major(part: &str) -> Option<Cuda> {

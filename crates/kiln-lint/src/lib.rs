@@ -28,6 +28,7 @@ mod elsewhere;
 mod image;
 mod libraries;
 mod origin;
+mod placed;
 mod policy;
 mod released;
 mod report;
@@ -211,9 +212,9 @@ pub fn lint(input: Input<'_>) -> Report {
         .map(|image| (&image.name, image.platform))
         .collect();
     if whole.len() == lock.images.len() {
-        structure::find(family, lock)
-            .into_iter()
-            .for_each(|finding| report.add_of_family(finding));
+        for finding in structure::find(family, lock) {
+            report.add_of_family(finding);
+        }
         report.unused_waivers();
     }
     report.finish()

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kiln_lock::{PackageId, Wheel};
 use kiln_package::{
-    elf::{Dynamic, Machine},
+    elf::Dynamic,
     libraries::{Libraries, Object},
 };
 
@@ -31,10 +31,8 @@ use crate::{
     Finding, Input, Lint, Origin, Severity, Wanted,
     elsewhere::{is_of_host, is_of_other_system, is_optional},
     image::Image,
+    placed::{Placed, Provider, objects},
 };
-
-/// How many links are followed from one to the next, as the kernel does.
-const MAX_LINKS: usize = 40;
 
 pub(crate) struct Found {
     pub(crate) findings: Vec<Finding>,
@@ -78,13 +76,13 @@ pub(crate) fn find(image: &Image<'_>, input: Input<'_>) -> Result<Found, Vec<Pac
 }
 
 /// The facts of all archives of an image.
-struct Known<'a> {
-    wheels: Vec<(&'a Wheel, &'a Libraries)>,
-    system: System<'a>,
+pub(crate) struct Known<'a> {
+    pub(crate) wheels: Vec<(&'a Wheel, &'a Libraries)>,
+    pub(crate) system: System<'a>,
 }
 
-struct System<'a> {
-    debs: Vec<(&'a str, &'a Libraries)>,
+pub(crate) struct System<'a> {
+    pub(crate) debs: Vec<(&'a str, &'a Libraries)>,
 }
 
 impl<'a> Known<'a> {
@@ -111,187 +109,6 @@ impl<'a> Known<'a> {
             Err(missing)
         }
     }
-}
-
-/// Libraries by the places and names by which they are found.
-struct Placed<'a> {
-    /// Absolute path → library.
-    paths: HashMap<String, Provider<'a>>,
-    /// File name, name of a link, or soname → libraries.
-    names: HashMap<String, Vec<Provider<'a>>>,
-    /// Names of files that the family places.
-    files: BTreeSet<&'a str>,
-    /// Where wheels are installed.
-    site: String,
-    prefix: &'a str,
-}
-
-#[derive(Clone, Copy)]
-struct Provider<'a> {
-    dynamic: &'a Dynamic,
-    package: &'a str,
-}
-
-impl<'a> Placed<'a> {
-    fn new(image: &Image<'a>, known: &Known<'a>) -> Self {
-        let prefix = image.family.user.prefix.as_str();
-        let files = image.components.iter().flat_map(|it| &it.files);
-        let mut placed = Self {
-            paths: HashMap::new(),
-            names: HashMap::new(),
-            files: files.filter_map(|it| it.to.rsplit('/').next()).collect(),
-            site: format!("{prefix}/lib/python{}/site-packages", image.locked.python),
-            prefix,
-        };
-        let machine = image.machine();
-        let added: Vec<&str> = known
-            .system
-            .debs
-            .iter()
-            .flat_map(|(_, libraries)| libraries.directories.iter().map(String::as_str))
-            .collect();
-        for (package, libraries) in &known.system.debs {
-            placed.add_deb(package, libraries, machine, &added);
-        }
-        for (wheel, libraries) in &known.wheels {
-            for object in objects(libraries, machine) {
-                let path = placed.path(wheel, &object.path);
-                placed.add(path, &wheel.name, &object.dynamic, true);
-            }
-        }
-        placed
-    }
-
-    fn add_deb(
-        &mut self,
-        package: &'a str,
-        libraries: &'a Libraries,
-        machine: Machine,
-        added: &[&str],
-    ) {
-        for object in objects(libraries, machine) {
-            let path = merged(&object.path);
-            let found = is_library_directory(&path, added);
-            self.add(path, package, &object.dynamic, found);
-        }
-        let links: HashMap<String, String> = libraries
-            .links
-            .iter()
-            .map(|link| (merged(&link.path), target(&link.path, &link.target)))
-            .collect();
-        for path in links.keys() {
-            let mut end = path;
-            for _ in 0..MAX_LINKS {
-                match links.get(end) {
-                    Some(next) => end = next,
-                    None => break,
-                }
-            }
-            // A link into another package, or into alternatives: that one has the name, too.
-            if let Some(provider) = self.paths.get(end).copied() {
-                let found = is_library_directory(path, added);
-                self.add(path.clone(), provider.package, provider.dynamic, found);
-            }
-        }
-    }
-
-    fn add(&mut self, path: String, package: &'a str, dynamic: &'a Dynamic, found: bool) {
-        let provider = Provider { dynamic, package };
-        if found {
-            let file = path.rsplit('/').next().unwrap_or_default().to_owned();
-            let soname = dynamic.soname.clone().filter(|soname| *soname != file);
-            for name in std::iter::once(file).chain(soname) {
-                self.names.entry(name).or_default().push(provider);
-            }
-        }
-        self.paths.insert(path, provider);
-    }
-
-    /// Where a file of a wheel goes (binary distribution format, "The .data directory").
-    fn path(&self, wheel: &Wheel, path: &str) -> String {
-        let site = || format!("{}/{path}", self.site);
-        let Some((first, rest)) = path.split_once('/') else {
-            return site();
-        };
-        let stem = wheel.file.split('-').next().unwrap_or_default();
-        if !first.ends_with(".data") || !first.starts_with(stem) {
-            return site();
-        }
-        match rest.split_once('/') {
-            Some(("purelib" | "platlib", rest)) => format!("{}/{rest}", self.site),
-            Some(("data", rest)) => format!("{}/{rest}", self.prefix),
-            Some(("scripts", rest)) => format!("{}/bin/{rest}", self.prefix),
-            _ => site(),
-        }
-    }
-
-    /// The libraries that a file at `path` may get for a name.
-    fn find(&self, path: &str, dynamic: &Dynamic, name: &str) -> Vec<Provider<'a>> {
-        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let searched = dynamic.runpath.iter().chain(&dynamic.rpath);
-        for search in searched {
-            let search = search
-                .replace("${ORIGIN}", directory)
-                .replace("$ORIGIN", directory);
-            let path = normal(&format!("{search}/{name}"));
-            if let Some(provider) = self.paths.get(&path) {
-                return vec![*provider];
-            }
-        }
-        self.names.get(name).cloned().unwrap_or_default()
-    }
-}
-
-fn objects(libraries: &Libraries, machine: Machine) -> impl Iterator<Item = &Object> {
-    let objects = libraries.objects.iter();
-    objects.filter(move |object| object.machine == machine)
-}
-
-/// The absolute path of a file of a Debian package, with `/usr` merged.
-fn merged(path: &str) -> String {
-    let first = path.split('/').next().unwrap_or_default();
-    if first.starts_with("lib") || first == "bin" || first == "sbin" {
-        format!("/usr/{path}")
-    } else {
-        format!("/{path}")
-    }
-}
-
-/// Where a link of a Debian package leads.
-fn target(link: &str, target: &str) -> String {
-    match target.strip_prefix('/') {
-        Some(target) => merged(normal(&format!("/{target}")).trim_start_matches('/')),
-        None => {
-            let link = merged(link);
-            let directory = link.rsplit_once('/').map_or("", |(directory, _)| directory);
-            normal(&format!("{directory}/{target}"))
-        }
-    }
-}
-
-/// A path without empty parts, `.` and `..`.
-fn normal(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
-/// Whether libraries are found in a directory, or in one of its parents.
-fn is_library_directory(path: &str, added: &[&str]) -> bool {
-    const DIRECTORIES: [&str; 3] = ["/usr/lib", "/usr/local/lib", "/usr/lib64"];
-    let below = |directory: &str| {
-        path.strip_prefix(directory)
-            .is_some_and(|rest| rest.starts_with('/'))
-    };
-    DIRECTORIES.iter().any(|it| below(it)) || added.iter().any(|it| below(it))
 }
 
 /// What is wrong with what a wheel needs.
@@ -355,7 +172,9 @@ fn is_module(path: &str) -> bool {
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let is_library = name.starts_with("lib") && name != "lib";
-    let tagged = suffix.starts_with("cpython-") && suffix.ends_with(".so");
+    let tagged = suffix
+        .strip_prefix("cpython-")
+        .is_some_and(|it| it.split('.').next_back() == Some("so"));
     is_name && (tagged || (!is_library && (suffix == "so" || suffix == "abi3.so")))
 }
 
@@ -429,13 +248,10 @@ fn missing(
         // A command may bring what no package does.
         finding.severity = Severity::Warning;
     }
-    finding.hint = match input.owners.get(&key) {
-        Some(owners) => Some(advice(owners, origin)),
-        None => {
-            wanted.push(key);
-            None
-        }
-    };
+    finding.hint = input.owners.get(&key).map(|owners| advice(owners, origin));
+    if finding.hint.is_none() {
+        wanted.push(key);
+    }
     finding
 }
 
@@ -445,11 +261,11 @@ fn idle_files(
     wheel: &Wheel,
     problems: &BTreeMap<String, Problem>,
 ) -> Option<Finding> {
-    let mut names = problems.keys().map(|library| format!("`{library}`"));
-    let first = names.next()?;
-    let named = match names.len() {
+    let mut libraries = problems.keys().map(|library| format!("`{library}`"));
+    let first = libraries.next()?;
+    let listed = match libraries.len() {
         0 => first,
-        1 | 2 => names.fold(first, |list, name| format!("{list}, {name}")),
+        1 | 2 => libraries.fold(first, |list, name| format!("{list}, {name}")),
         rest => format!("{first} and {rest} more libraries"),
     };
     let file = problems.values().find_map(|problem| match problem {
@@ -457,7 +273,7 @@ fn idle_files(
         Problem::TooNew { .. } => None,
     })?;
     let reason = format!(
-        "some files of `{}` {} need {named}, which no package of the image brings ({file} is one); \
+        "some files of `{}` {} need {listed}, which no package of the image brings ({file} is one); \
          importing it loads none of them",
         wheel.name, wheel.version,
     );

@@ -52,7 +52,7 @@ fn finding(image: &Image<'_>, wheel: &Wheel, reason: String) -> Finding {
     Finding::of(LINT, &wheel.name, image.origins.wheel(&wheel.name), reason)
 }
 
-/// Whether there is such a build of PyTorch. The tables are those of x86-64.
+/// Whether there is such a build of `PyTorch`. The tables are those of x86-64.
 fn torch_build(image: &Image<'_>, torch: &Wheel) -> Option<Finding> {
     if image.locked.platform != Platform::LinuxAmd64 {
         return None;

@@ -156,13 +156,13 @@ impl<'a> Builder<'a> {
             .collect();
         let mut waived = None;
         for number in waivers {
-            let (waiver, _) = self.waivers[*number];
+            let (rule, _) = self.waivers[*number];
             let mut names = subjects.iter();
-            if names.any(|name| waiver.waives(finding.lint.id(), name)) {
+            if names.any(|name| rule.waives(finding.lint.id(), name)) {
                 self.used.insert(*number);
                 waived.get_or_insert_with(|| Waived {
-                    reason: waiver.reason.clone(),
-                    at: waiver.at.clone(),
+                    reason: rule.reason.clone(),
+                    at: rule.at.clone(),
                 });
             }
         }

@@ -64,7 +64,7 @@ impl World {
         if path == "kiln.toml" {
             file.push_str(text);
         } else {
-            *file = text.to_owned();
+            text.clone_into(file);
         }
         self
     }

@@ -1,7 +1,7 @@
 //! What the dynamic linker reads of programs and shared objects: names of libraries, where they
 //! are looked for, versions of symbols.
 //!
-//! Formats: System V ABI (object files, dynamic linking) with the x86-64 and AArch64 supplements,
+//! Formats: System V ABI (object files, dynamic linking) with the x86-64 and `AArch64` supplements,
 //! for symbol versions the Linux Standard Base (Core, "Symbol Versioning"). Only 64-bit
 //! little-endian files: both architectures that images have are that.
 //!

@@ -142,9 +142,9 @@ impl<'a> Segments<'a> {
             let at = start.checked_add(number * size).ok_or(WHAT)?;
             let word = |offset| file.u64(at.checked_add(offset)?);
             let kind = file.u32(at).ok_or(WHAT)?;
-            let (offset, address, length) = match (word(8), word(16), word(32)) {
-                (Some(offset), Some(address), Some(length)) => (offset, address, length),
-                _ => return Err(WHAT),
+            let fields = (word(8), word(16), word(32));
+            let (Some(offset), Some(address), Some(length)) = fields else {
+                return Err(WHAT);
             };
             match kind {
                 PT_LOAD => segments.loads.push((address, offset, length)),

@@ -173,8 +173,12 @@ impl ArchiveSource<'_> {
 fn keep(path: &Path, libraries: &Libraries) -> io::Result<()> {
     let mut text = String::new();
     for (library, packages) in libraries {
-        let packages: Vec<_> = packages.iter().map(String::as_str).collect();
-        text.push_str(&format!("{library} {}\n", packages.join(" ")));
+        text.push_str(library);
+        for package in packages {
+            text.push(' ');
+            text.push_str(package);
+        }
+        text.push('\n');
     }
     let directory = path.parent().unwrap_or(path);
     let file = tempfile::NamedTempFile::new_in(directory)?;

@@ -6,6 +6,10 @@ use clap_complete::ArgValueCandidates;
 use crate::completion;
 
 #[derive(Debug, ClapArgs)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(crate) struct Lock {
     /// Only say whether the lock fits the family; exit code 1 if it does not
     #[arg(long, conflicts_with_all = ["upgrade", "relock_gone"])]
