@@ -383,6 +383,30 @@ def deflated():
     seed("deflate", "empty", b"\x03\x00")
 
 
+def libraries():
+    """A library with versions, a program, and an index of files."""
+    with tempfile.TemporaryDirectory() as place:
+        place = pathlib.Path(place)
+        (place / "a.c").write_text("int f(void) { return 1; }\nint main(void) { return f(); }\n")
+        (place / "a.map").write_text("A_1 { global: f; local: *; };\n")
+        small = ["-nostdlib", "-s", "-Wl,--build-id=none", "-Wl,-z,noseparate-code"]
+        for name, options in {
+            "library": ["-shared", "-fPIC", "-Wl,-soname,libf.so.1",
+                        "-Wl,--version-script,a.map"],
+            "needing": ["-shared", "-fPIC", "-Wl,-rpath,$ORIGIN/lib", "-lc", "-lm",
+                        "-Wl,--no-as-needed"],
+        }.items():
+            command = ["cc", *small, "a.c", "-o", name, *options]
+            subprocess.run(command, check=True, cwd=place)
+            seed("elf", name, (place / name).read_bytes())
+    seed("contents", "debian", """bin/bash                          shells/bash
+usr/lib/x86_64-linux-gnu/libGL.so.1               libs/libgl1
+lib/x86_64-linux-gnu/libz.so.1    libs/zlib1g,oldlibs/zlib1g-old
+./usr/lib/libopen.so.0    universe/libs/libopen0
+usr/share/doc/a file   doc/a
+""")
+
+
 if __name__ == "__main__":
-    for write in [zips, tars, debs, indexes, host, documents, bytecode, deflated]:
+    for write in [zips, tars, debs, indexes, host, documents, bytecode, deflated, libraries]:
         write()

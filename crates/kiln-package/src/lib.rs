@@ -10,6 +10,8 @@
 
 pub mod bytecode;
 pub mod deb;
+pub mod elf;
+pub mod libraries;
 pub mod sdist;
 mod spool;
 pub mod wheel;

@@ -15,7 +15,7 @@ use crate::{Store, StoreError, files, lock::Mode, open::remove_temporary};
 pub struct GcOptions {
     /// Keys of actions of the locks at hand: their results are kept.
     pub keys: BTreeSet<Digest>,
-    /// Packages of the locks at hand that are kept.
+    /// Packages of the locks at hand that are kept, and what is known of them.
     pub downloads: BTreeSet<Digest>,
     /// Stop when this many bytes are free; all that is not kept goes when it is `None`.
     /// Packages go first: they can be fetched again, and those that are packed are rarely
@@ -118,6 +118,7 @@ impl Store {
             });
             self.rewrite_results(&alive.collect())?;
             self.drop_outlines()?;
+            self.drop_facts(&options.downloads)?;
         }
         Ok(report)
     }

@@ -10,6 +10,7 @@
 //!   actions/outlines/HEX  what the layer of this digest holds, in brief
 //!   actions/failed/HEX  where the state is that the action with this key left when it failed
 //!   downloads/sha256/HEX  packages as fetched
+//!   facts/HEX           what was read from the package with this digest, in brief
 //!   rootfs/             the sandbox's: layers unpacked, states of failed actions; may go any time
 //!   tmp/                files that are being written
 //!   lock, index.lock    see below
@@ -42,6 +43,7 @@
 mod blob;
 mod collect;
 mod error;
+mod facts;
 mod failed;
 mod files;
 mod images;

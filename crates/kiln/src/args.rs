@@ -18,7 +18,7 @@ pub(crate) use action::ActionCommand;
 pub(crate) use build::{Build, Compression, Graph, LayerOptions, Lazy, Plan, VerifyBuild};
 pub(crate) use family::{Init, Schema, Suite};
 pub(crate) use image::{Engine, Export, ExportFormat, Inspect, Load, PlatformOption, Raw};
-pub(crate) use lock::Lock;
+pub(crate) use lock::{Lint, Lock};
 pub(crate) use manual::{Completions, Man, ShellName};
 pub(crate) use program::{Debug, ProgramOptions, Run, Shell, UserOption, Variable};
 pub(crate) use store::Store;
@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Init(Init),
     /// Choose and pin every byte that the family's images are made from
     Lock(Lock),
+    /// Say what is wrong with the locked images, before anything is built
+    Lint(Lint),
     /// Show what a build would do, without doing it
     Plan(Plan),
     /// Build images into the store

@@ -7,7 +7,7 @@ mod words;
 
 use std::{error::Error, path::Path};
 
-use kiln_build::{BuildError, ExecuteError, is_full};
+use kiln_build::{BuildError, ExecuteError, LibraryError, is_full};
 use kiln_fetch::FetchError;
 use kiln_layer::LayerError;
 use kiln_lock::{LockError, Stale};
@@ -83,6 +83,15 @@ impl Failure {
             causes: vec![error.to_string()],
             ..Self::new(exit::STORAGE, doing)
         }
+    }
+
+    /// Lints have found errors, which stand above.
+    pub(crate) fn lints(errors: usize) -> Self {
+        let errors = crate::output::count(errors, "error");
+        Self::new(exit::NEGATIVE, format!("lints have found {errors}")).hint(
+            "mend what they name, or waive it with a reason: `[[waive]]` in `kiln.toml` or in the \
+             component's file",
+        )
     }
 
     pub(crate) fn lock(path: &Path, error: &LockError) -> Self {
@@ -174,6 +183,16 @@ fn fetch_code(error: &FetchError) -> u8 {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::of(exit::STORAGE, &error, error.hint())
+    }
+}
+
+impl From<LibraryError> for Failure {
+    fn from(error: LibraryError) -> Self {
+        let code = match &error {
+            LibraryError::Read { .. } => exit::INTEGRITY,
+            _ => exit::STORAGE,
+        };
+        Self::of(code, &error, None)
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// All went well.
 pub(crate) const SUCCESS: u8 = 0;
-/// A question was answered with no: `kiln lock --check` found a stale lock.
+/// A question was answered with no: `kiln lock --check` found a stale lock, lints found errors.
 pub(crate) const NEGATIVE: u8 = 1;
 /// The command line is wrong.
 pub(crate) const USAGE: u8 = 2;

@@ -6,6 +6,7 @@ mod completion;
 mod error;
 mod exit;
 mod interrupt;
+mod lints;
 mod output;
 mod progress;
 mod project;

@@ -26,6 +26,7 @@ mod debian;
 mod documents;
 mod fetched;
 mod layers;
+mod libraries;
 mod modules;
 mod resolved;
 mod sections;
@@ -40,6 +41,7 @@ pub use debian::{control, deb, deb_archive, deb_tar};
 pub use documents::{action, companion, family, image_name, lock, oci, results_log};
 pub use fetched::{host, project_page};
 pub use layers::{deflate, layer};
+pub use libraries::{contents, elf};
 pub use modules::{bytecode, key_store};
 pub use resolved::{packages, pylock, python_metadata, release};
 pub use sections::sections;
@@ -56,15 +58,17 @@ static ALLOCATOR: Cap<System> = Cap::new(System, MEMORY);
 pub type Check = fn(&[u8]);
 
 /// All checks, by the names of their fuzzers and of the directories of their inputs.
-pub const CHECKS: [(&str, Check); 24] = [
+pub const CHECKS: [(&str, Check); 26] = [
     ("action", action),
     ("bytecode", bytecode),
     ("companion", companion),
+    ("contents", contents),
     ("control", control),
     ("deb", deb),
     ("deb_archive", deb_archive),
     ("deb_tar", deb_tar),
     ("deflate", deflate),
+    ("elf", elf),
     ("family", family),
     ("host", host),
     ("image_name", image_name),

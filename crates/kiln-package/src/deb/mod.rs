@@ -231,6 +231,51 @@ fn read_parts(
     Ok(DebPackage { facts, entries })
 }
 
+/// What a path of a package holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
+    /// A file and its bytes.
+    File(&'a [u8]),
+    /// A symbolic link and its target, or a hard link and an absolute target.
+    Link(&'a [u8]),
+}
+
+/// Shows every file and link of a package to `see`, by its shipped path without leading `./`,
+/// with the default [`Limits`].
+pub fn visit(
+    archive: &Bytes,
+    file_name: &str,
+    spool: &Path,
+    see: &mut dyn FnMut(&[u8], Content<'_>),
+) -> Result<(), DebError> {
+    let limits = Limits::default();
+    let mut visit = || {
+        let data = container::open(archive)?.data;
+        let data_tar = compression::unpack(&data, limits.data_bytes, spool)?;
+        let members = tar::members(&data_tar, limits.members).map_err(|source| Fault::Tar {
+            member: data.name.clone(),
+            source,
+        })?;
+        for member in &members {
+            let name = tree::shipped_name(&member.name);
+            match &member.kind {
+                tar::Kind::File(bytes) => see(name, Content::File(bytes)),
+                tar::Kind::Symlink(target) => see(name, Content::Link(target)),
+                tar::Kind::Hardlink(target) => {
+                    let target = [b"/", tree::shipped_name(target)].concat();
+                    see(name, Content::Link(&target));
+                }
+                tar::Kind::Directory => {}
+            }
+        }
+        Ok(())
+    };
+    visit().map_err(|fault| DebError {
+        file_name: file_name.to_owned(),
+        fault,
+    })
+}
+
 /// What stands before the files of a package.
 struct Head {
     container: container::Container,

@@ -65,6 +65,19 @@ pub enum DebError {
         #[source]
         cause: Box<PackagesError>,
     },
+    /// A `Contents` index cannot be used.
+    #[error("{at}: cannot use `{path}` of source `{from}`")]
+    Contents {
+        /// Where the archive is declared.
+        at: Location,
+        /// Its source.
+        from: String,
+        /// The index, below the archive's root.
+        path: String,
+        /// What is wrong.
+        #[source]
+        cause: std::io::Error,
+    },
     /// The lock holds a date that is none.
     #[error("the lock's index of `{suite}` from source `{from}` has no date, but `{date}`")]
     LockedDate {
@@ -97,7 +110,7 @@ impl DebError {
                     _ => hint,
                 })
             }
-            Self::Packages { .. } | Self::LockedDate { .. } => None,
+            Self::Packages { .. } | Self::Contents { .. } | Self::LockedDate { .. } => None,
         }
     }
 
@@ -115,7 +128,7 @@ impl DebError {
                     ReleaseError::Signature(_) | ReleaseError::Rollback { .. }
                 )
             }
-            Self::Packages { .. } => true,
+            Self::Packages { .. } | Self::Contents { .. } => true,
             Self::LockedDate { .. } => false,
         }
     }
@@ -172,13 +185,14 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
         .unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
 
+/// One archive, and what is expected of it.
 #[derive(Clone, Copy)]
-struct ArchiveSource<'a> {
-    fetcher: &'a Fetcher,
-    archive: &'a Archive,
-    architecture: &'a str,
-    previous: &'a [DebIndex],
-    now: Timestamp,
+pub(super) struct ArchiveSource<'a> {
+    pub(super) fetcher: &'a Fetcher,
+    pub(super) archive: &'a Archive,
+    pub(super) architecture: &'a str,
+    pub(super) previous: &'a [DebIndex],
+    pub(super) now: Timestamp,
 }
 
 impl ArchiveSource<'_> {
@@ -200,19 +214,7 @@ impl ArchiveSource<'_> {
             ..
         } = self.archive;
         let directory = SuiteDirectory::of(suite);
-        let (text, signature) = self.release(&directory)?;
-        let expected = Expected {
-            suite,
-            keyring: &self.archive.keyring_bytes,
-            check_valid_until: self.archive.check_valid_until,
-            previous: self.previous_date()?,
-            now: self.now,
-        };
-        let release = match &signature {
-            None => Release::open(&text, &expected),
-            Some(signature) => Release::open_detached(&text, signature, &expected),
-        };
-        let release = release.map_err(|it| self.refused(it))?;
+        let (text, release) = self.release()?;
         let mut files: Vec<PackagesFile> = Vec::new();
         if directory.is_flat() {
             files.push(
@@ -243,8 +245,30 @@ impl ArchiveSource<'_> {
         Ok((index, read.into_iter().flatten().collect()))
     }
 
+    /// The signed release: its bytes, and what they say.
+    pub(super) fn release(self) -> Result<(Vec<u8>, Release), DebError> {
+        let suite = &self.archive.suite;
+        let (text, signature) = self.release_text(&SuiteDirectory::of(suite))?;
+        let expected = Expected {
+            suite,
+            keyring: &self.archive.keyring_bytes,
+            check_valid_until: self.archive.check_valid_until,
+            previous: self.previous_date()?,
+            now: self.now,
+        };
+        let release = match &signature {
+            None => Release::open(&text, &expected),
+            Some(signature) => Release::open_detached(&text, signature, &expected),
+        };
+        let release = release.map_err(|it| self.refused(it))?;
+        Ok((text, release))
+    }
+
     /// The `InRelease` of a suite; where there is none, its `Release` and the signature apart.
-    fn release(self, directory: &SuiteDirectory) -> Result<(Vec<u8>, Option<Vec<u8>>), DebError> {
+    fn release_text(
+        self,
+        directory: &SuiteDirectory,
+    ) -> Result<(Vec<u8>, Option<Vec<u8>>), DebError> {
         let get = |name| self.get(&directory.path(name), MAX_IN_RELEASE, None);
         match get("InRelease") {
             Err(error @ DebError::Fetch { .. }) if error.is_gone() => {
@@ -257,15 +281,20 @@ impl ArchiveSource<'_> {
         }
     }
 
-    fn read(self, file: &PackagesFile, number: ArchiveNumber) -> Result<Vec<Package>, DebError> {
+    /// The bytes of an index that the release names.
+    pub(super) fn index(self, file: &PackagesFile) -> Result<Vec<u8>, DebError> {
         // One byte more, so that a file that is too long is found by its digest.
         let limit = file.file.size.saturating_add(1).min(MAX_PACKAGES);
         let get = |path: &str| self.get(path, limit, Some(file.file.sha256));
-        let bytes = match file.by_hash.as_deref().map(get) {
+        match file.by_hash.as_deref().map(get) {
             None => get(&file.path),
             Some(Err(DebError::Fetch { cause, .. })) if cause.is_gone() => get(&file.path),
             Some(result) => result,
-        }?;
+        }
+    }
+
+    fn read(self, file: &PackagesFile, number: ArchiveNumber) -> Result<Vec<Package>, DebError> {
+        let bytes = self.index(file)?;
         let unpacked = file.compression.unpack(&bytes, file.unpacked_limit);
         unpacked
             .map_err(PackagesError::Read)

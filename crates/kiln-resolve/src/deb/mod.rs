@@ -9,6 +9,7 @@
 //! is believed because of where it came from.
 
 mod compression;
+pub mod contents;
 pub mod index;
 mod load;
 pub mod packages;

@@ -29,7 +29,7 @@ pub struct File {
     pub size: u64,
 }
 
-/// A `Packages` index: where it is, and what it must be.
+/// A `Packages` or `Contents` index: where it is, and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackagesFile {
     /// The path below the archive's root.
@@ -336,7 +336,7 @@ impl Release {
 
     /// The `Packages` index of a flat repository, of all architectures.
     pub fn flat_packages(&self, directory: &SuiteDirectory) -> Result<PackagesFile, ReleaseError> {
-        let found = self.smallest(directory, "");
+        let found = self.index_file(directory, "", "Packages");
         found.ok_or(ReleaseError::NoPackages)
     }
 
@@ -347,12 +347,32 @@ impl Release {
         architecture: &str,
     ) -> Option<PackagesFile> {
         let directory = format!("{component}/binary-{architecture}/");
-        self.smallest(&SuiteDirectory::of(suite), &directory)
+        self.index_file(&SuiteDirectory::of(suite), &directory, "Packages")
     }
 
-    /// The smallest form of the `Packages` in a directory of a suite.
-    fn smallest(&self, suite: &SuiteDirectory, directory: &str) -> Option<PackagesFile> {
-        let plain = format!("{directory}Packages");
+    /// The `Contents` index of a component, which says which package has which file: beside the
+    /// component's others, as Debian has it, or one for all components, as Ubuntu has it. Flat
+    /// repositories have none.
+    pub fn contents(
+        &self,
+        suite: &str,
+        component: &str,
+        architecture: &str,
+    ) -> Option<PackagesFile> {
+        let name = format!("Contents-{architecture}");
+        let suite = SuiteDirectory::of(suite);
+        self.index_file(&suite, &format!("{component}/"), &name)
+            .or_else(|| self.index_file(&suite, "", &name))
+    }
+
+    /// An index in a directory of a suite, in the smallest form that is listed.
+    fn index_file(
+        &self,
+        suite: &SuiteDirectory,
+        directory: &str,
+        name: &str,
+    ) -> Option<PackagesFile> {
+        let plain = format!("{directory}{name}");
         Compression::ALL.into_iter().find_map(|compression| {
             let name = format!("{plain}{}", compression.suffix());
             let file = *self.files.get(&name)?;

@@ -1,8 +1,15 @@
-//! Options of `kiln lock`.
+//! Options of `kiln lock` and `kiln lint`.
 
 use clap::Args as ClapArgs;
+use clap_complete::ArgValueCandidates;
+
+use crate::completion;
 
 #[derive(Debug, ClapArgs)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(crate) struct Lock {
     /// Only say whether the lock fits the family; exit code 1 if it does not
     #[arg(long, conflicts_with_all = ["upgrade", "relock_gone"])]
@@ -19,6 +26,16 @@ pub(crate) struct Lock {
     /// Ignore Python files uploaded after this day or instant (RFC 3339)
     #[arg(long, value_name = "WHEN", value_parser = day_or_instant)]
     pub(crate) exclude_newer: Option<String>,
+    /// Do not look for what is wrong with the locked images
+    #[arg(long)]
+    pub(crate) no_lint: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Lint {
+    /// Images: full names, any unambiguous part of one, or globs [default: all]
+    #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(completion::locked_images))]
+    pub(crate) images: Vec<String>,
 }
 
 /// Accepts `2026-11-22` and RFC 3339 instants. uv would refuse others too, but only when something

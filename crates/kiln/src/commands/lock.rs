@@ -17,11 +17,16 @@ use crate::{
     args::{self, Global},
     error::Failure,
     exit,
+    lints::{Download, Linter},
     output::{Output, count},
     project::{self, Project},
     wheels::WheelBuilder,
     whole_file,
 };
+
+/// The most bytes of archives that are downloaded only to be looked at. A build downloads them as
+/// well; but a lock of many gigabytes should not have to wait for them.
+const LOOK_AT: u64 = 500_000_000;
 
 pub(crate) fn run(args: &args::Lock, global: &Global, output: &Output) -> Result<(), Failure> {
     let project = Project::open(global)?;
@@ -40,7 +45,24 @@ pub(crate) fn run(args: &args::Lock, global: &Global, output: &Output) -> Result
     } else {
         Moves::Refused
     };
-    update(&project, &store, &fetcher, &options, move_rule, output)
+    let (lock, changed) = update(&project, &store, &fetcher, &options, move_rule, output)?;
+    if args.no_lint {
+        return Ok(());
+    }
+    let linter = Linter {
+        project: &project,
+        store: &store,
+        fetcher: &fetcher,
+        output,
+        // A lock that did not change was looked at when it did.
+        download: if changed {
+            Download::UpTo(LOOK_AT)
+        } else {
+            Download::Nothing
+        },
+        offline: global.offline || !changed,
+    };
+    linter.run(&lock, &lock.images.iter().collect::<Vec<_>>())
 }
 
 /// Whether images may move that a change does not concern.
@@ -60,7 +82,7 @@ pub(crate) fn relock_gone(
 ) -> Result<(), Failure> {
     let mut options = options(store, global);
     options.relock_gone = true;
-    update(project, store, fetcher, &options, Moves::Allowed, output)
+    update(project, store, fetcher, &options, Moves::Allowed, output).map(|_| ())
 }
 
 fn options(store: &Store, global: &Global) -> Options {
@@ -98,7 +120,7 @@ fn update(
     options: &Options,
     move_rule: Moves,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result<(Lock, bool), Failure> {
     let started = Instant::now();
     let previous = project.read_lock()?;
     let events = |event| {
@@ -139,7 +161,7 @@ fn update(
         })?;
     }
     report(previous.as_ref(), &lock, changed, started, output);
-    Ok(())
+    Ok((lock, changed))
 }
 
 /// Says what would move that no change concerns; an error if anything would.

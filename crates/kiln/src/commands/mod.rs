@@ -8,6 +8,7 @@ mod export;
 mod images;
 mod init;
 mod inspect;
+mod lint;
 mod load;
 mod lock;
 mod man;
@@ -38,6 +39,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<u8, Failure> {
         Command::Debug(args) => return debug::run(args, global, output),
         Command::Init(args) => init::run(args, output),
         Command::Lock(args) => lock::run(args, global, output),
+        Command::Lint(args) => lint::run(args, global, output),
         Command::Plan(args) => plan::run(args, global, output),
         Command::Build(args) => build::run(args, global, output),
         Command::VerifyBuild(args) => verify_build::run(args, global, output),

@@ -1,0 +1,141 @@
+//! What the archives of a lock have of programs and libraries, read once and kept in the store.
+//!
+//! The kept form is JSON with a version in front; one of another version counts as absent.
+
+use std::{io, path::PathBuf};
+
+use kiln_digest::Digest;
+use kiln_lock::{Deb, Wheel};
+use kiln_package::libraries::{self, Libraries, LibrariesError};
+use kiln_store::{Store, StoreError};
+
+use crate::inputs;
+
+/// The version of what is kept. Raise it when more is read from archives, or something else.
+const VERSION: &str = "libraries 2\n";
+
+/// An archive that may hold libraries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LibraryArchive<'a> {
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Which archive it is.
+    pub of: Package<'a>,
+}
+
+/// The package of a [`LibraryArchive`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Package<'a> {
+    /// A Debian package.
+    Deb(&'a Deb),
+    /// A wheel.
+    Wheel(&'a Wheel),
+}
+
+/// Why the libraries of an archive cannot be known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LibraryError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The archive cannot be opened.
+    #[error("opening `{}`", path.display())]
+    Open {
+        /// Where it is.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// The archive cannot be read.
+    #[error("looking into `{file}`")]
+    Read {
+        /// Its name.
+        file: String,
+        /// What is wrong.
+        #[source]
+        source: LibrariesError,
+    },
+}
+
+impl<'a> LibraryArchive<'a> {
+    /// The archive of a Debian package.
+    pub fn deb(deb: &'a Deb) -> Self {
+        Self {
+            sha256: deb.sha256,
+            size: deb.size,
+            of: Package::Deb(deb),
+        }
+    }
+
+    /// The archive of a wheel.
+    pub fn wheel(wheel: &'a Wheel) -> Self {
+        Self {
+            sha256: wheel.sha256,
+            size: wheel.size,
+            of: Package::Wheel(wheel),
+        }
+    }
+
+    /// The name of the file.
+    pub fn file(&self) -> &'a str {
+        match self.of {
+            Package::Deb(deb) => deb.path.rsplit('/').next().unwrap_or(&deb.path),
+            Package::Wheel(wheel) => &wheel.file,
+        }
+    }
+
+    /// Whether it says of itself that it is the same for all processors, and so has no libraries.
+    pub fn is_portable(&self) -> bool {
+        match self.of {
+            Package::Deb(deb) => deb.architecture == "all",
+            Package::Wheel(wheel) => wheel.file.ends_with("-none-any.whl"),
+        }
+    }
+
+    /// What is known of it without reading it: of portable ones, and of those that were read
+    /// before.
+    pub fn known(&self, store: &Store) -> Result<Option<Libraries>, LibraryError> {
+        if self.is_portable() {
+            return Ok(Some(Libraries::default()));
+        }
+        let kept = store.facts(&self.sha256)?;
+        let json = kept
+            .as_deref()
+            .and_then(|it| it.strip_prefix(VERSION.as_bytes()));
+        Ok(json.and_then(|json| serde_json::from_slice(json).ok()))
+    }
+
+    /// Where the store has it: downloaded, or built.
+    pub fn path(&self, store: &Store) -> Option<PathBuf> {
+        if store.has_download(&self.sha256, self.size) {
+            return Some(store.download_path(&self.sha256));
+        }
+        let built = store.has_blob(&self.sha256, self.size);
+        built.then(|| store.blob_path(&self.sha256))
+    }
+
+    /// Reads it where it is, and keeps what it says.
+    pub fn read(&self, store: &Store, path: PathBuf) -> Result<Libraries, LibraryError> {
+        let archive = match inputs::map(&path) {
+            Ok(archive) => archive,
+            Err(source) => return Err(LibraryError::Open { path, source }),
+        };
+        let spool = store.spool_dir();
+        let read = match self.of {
+            Package::Deb(_) => libraries::of_deb(&archive, self.file(), &spool),
+            Package::Wheel(_) => libraries::of_wheel(&archive, &spool),
+        };
+        let libraries = read.map_err(|source| LibraryError::Read {
+            file: self.file().to_owned(),
+            source,
+        })?;
+        // Plain data with text keys always serialises.
+        let json = serde_json::to_vec(&libraries).unwrap_or_default();
+        store.put_facts(&self.sha256, &[VERSION.as_bytes(), &json].concat())?;
+        Ok(libraries)
+    }
+}

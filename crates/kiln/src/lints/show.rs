@@ -1,0 +1,139 @@
+//! What was found, for people and for programs.
+
+use std::collections::BTreeSet;
+
+use kiln_lint::{Finding, Report, Severity};
+use kiln_lock::Lock;
+use serde_json::json;
+
+use crate::output::{Output, bytes, count};
+
+/// How many images are named before the rest are counted.
+const NAMED: usize = 3;
+
+pub(super) fn report(report: &Report, lock: &Lock, images: usize, output: &Output) {
+    if output.is_json() {
+        as_json(report, images, output);
+        return;
+    }
+    for finding in &report.findings {
+        output.line(text(finding, images));
+    }
+    if output.verbosity > 0 {
+        for finding in &report.waived {
+            output.line(text(finding, images));
+        }
+    }
+    if let Some(unseen) = unseen(report, lock) {
+        output.note(unseen);
+    }
+    output.note(summary(report, images));
+}
+
+/// `linted 8 images: 1 error, 2 warnings, 3 waived`.
+fn summary(report: &Report, images: usize) -> String {
+    let mut parts = Vec::new();
+    for severity in [Severity::Error, Severity::Warning] {
+        match report.count(severity) {
+            0 => {}
+            number => parts.push(count(number, &severity.to_string())),
+        }
+    }
+    if parts.is_empty() {
+        parts.push("nothing found".to_owned());
+    }
+    if !report.waived.is_empty() {
+        parts.push(format!("{} waived", report.waived.len()));
+    }
+    format!("linted {}: {}", count(images, "image"), parts.join(", "))
+}
+
+/// What was not looked at.
+fn unseen(report: &Report, lock: &Lock) -> Option<String> {
+    let archives: BTreeSet<_> = report.unseen.values().flatten().collect();
+    if archives.is_empty() {
+        return None;
+    }
+    let size = |id| {
+        let wheel = lock.wheel(id).map(|it| it.size);
+        wheel.or(lock.deb(id).map(|it| it.size))
+    };
+    let size: u64 = archives.iter().filter_map(|id| size(id)).sum();
+    Some(format!(
+        "the libraries of {} were not looked at: {} ({}) {} not here; `kiln lint` downloads and \
+         reads them",
+        count(report.unseen.len(), "image"),
+        count(archives.len(), "archive"),
+        bytes(size),
+        if archives.len() == 1 { "is" } else { "are" },
+    ))
+}
+
+/// A finding in some lines.
+fn text(finding: &Finding, all: usize) -> String {
+    let label = match &finding.waived {
+        Some(_) => "waived".to_owned(),
+        None => finding.severity.to_string(),
+    };
+    let mut lines = vec![format!("{label}: {} [{}]", finding.reason, finding.lint)];
+    lines.push(match &finding.origin {
+        Some(origin) if origin.request.is_empty() => {
+            format!("  at {}, whose essential packages have it", finding.at)
+        }
+        Some(origin) => format!("  at {}, which asks for `{}`", finding.at, origin.request),
+        None => format!("  at {}", finding.at),
+    });
+    if let Some(origin) = &finding.origin
+        && origin.path.len() > 1
+    {
+        lines.push(format!("  through {}", origin.path.join(" → ")));
+    }
+    if !finding.images.is_empty() {
+        lines.push(format!("  in {}", of_images(&finding.images, all)));
+    }
+    if let Some(hint) = &finding.hint {
+        lines.push(format!("  hint: {hint}"));
+    }
+    if let Some(waived) = &finding.waived {
+        lines.push(format!("  waived at {}: {}", waived.at, waived.reason));
+    }
+    lines.join("\n")
+}
+
+fn of_images(images: &[String], all: usize) -> String {
+    if images.len() == all && all > 1 {
+        return format!("all {all} images");
+    }
+    let (named, rest) = images.split_at(images.len().min(NAMED));
+    let named = named.join(", ");
+    match rest.len() {
+        0 => named,
+        rest => format!("{named} and {rest} more"),
+    }
+}
+
+fn as_json(report: &Report, images: usize, output: &Output) {
+    for finding in report.findings.iter().chain(&report.waived) {
+        let origin = finding.origin.as_ref().map(|origin| {
+            json!({
+                "component": origin.component, "request": origin.request, "path": origin.path,
+            })
+        });
+        let waived = finding
+            .waived
+            .as_ref()
+            .map(|waived| json!({"reason": waived.reason, "at": waived.at.to_string()}));
+        output.json(&json!({
+            "event": "finding", "lint": finding.lint.id(), "severity": finding.severity.to_string(),
+            "subject": finding.subject, "package": finding.package, "reason": finding.reason,
+            "at": finding.at.to_string(), "origin": origin, "images": finding.images,
+            "hint": finding.hint, "waived": waived,
+        }));
+    }
+    let unseen: BTreeSet<_> = report.unseen.values().flatten().collect();
+    output.json(&json!({
+        "event": "linted", "images": images, "errors": report.count(Severity::Error),
+        "warnings": report.count(Severity::Warning), "waived": report.waived.len(),
+        "unseen_images": report.unseen.keys().collect::<Vec<_>>(), "unseen_archives": unseen,
+    }));
+}
