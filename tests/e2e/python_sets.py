@@ -100,9 +100,6 @@ ALL = FEW | {
         + ["simpleitk", "opencv-python-headless", "imageio[ffmpeg]", "python-igraph", "spacy"]
         + ["nltk", "gensim", "transformers", "datasets", "lxml[html_clean]", "rapidfuzz"],
     ),
-    # Huge: gigabytes in a few wheels, and ten thousands of files.
-    "tensors": Set("debian-12", ["tensorflow", "jax", "xgboost", "lightgbm", "catboost", "shap"]),
-    "torch": Set("debian-13", ["torch", "torchvision", "lightning", "accelerate", "torchmetrics"]),
 }
 
 
