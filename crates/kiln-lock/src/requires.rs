@@ -37,7 +37,7 @@ pub fn leads_to(requirement: &Requirement) -> impl Iterator<Item = Node> {
     plain.chain(extras.map(|extra| (requirement.name.clone(), Some(extra.clone()))))
 }
 
-/// Values of the environment markers (PEP 508, "Environment Markers") on a platform, for CPython of
+/// Values of the environment markers (PEP 508, "Environment Markers") on a platform, for `CPython` of
 /// a version and, where it is known, its patch release. Release and version of the kernel are
 /// empty: an image does not choose them. `None` for versions that are none.
 pub fn markers(
