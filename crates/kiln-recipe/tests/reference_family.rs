@@ -81,7 +81,11 @@ fn the_start_script_is_the_only_file_that_can_be_executed() {
         for component in family.components(image) {
             for file in &component.files {
                 let script = file.to == "/opt/app-root/bin/start-notebook.sh";
-                let owner = if file.to.starts_with("/opt/app-root/") { (1001, 0) } else { (0, 0) };
+                let owner = if file.to.starts_with("/opt/app-root/") {
+                    (1001, 0)
+                } else {
+                    (0, 0)
+                };
                 assert_eq!(file.mode, if script { 0o755 } else { 0o644 }, "{}", file.to);
                 assert_eq!(file.owner, owner, "{}", file.to);
             }
