@@ -1,11 +1,12 @@
 """What the end-to-end tests share: kiln as a user would type it.
 
-One store and one freshly locked copy of the reference family serve all tests that change
+One store and one freshly locked copy of the reference family, with fewer images, serve all tests that change
 neither; a test that needs a store of its own gets one whose downloads are hard links, so that
 nothing is fetched twice.
 """
 
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -20,6 +21,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KILN = pathlib.Path(os.environ.get("KILN_BINARY", ROOT / "target/release/kiln"))
 WORK = pathlib.Path(os.environ.get("KILN_E2E_WORK") or tempfile.mkdtemp(prefix="kiln-e2e-"))
 IMAGE = "jupyter-datascience"
+# Of the reference family, what most tests need.
+BASES = ["debian-12", "debian-13"]
+BUNDLES = ["minimal", "datascience"]
 
 
 class Kiln:
@@ -89,12 +93,28 @@ def scratch(name):
     return pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=WORK))
 
 
+def only_images(family, images):
+    """Writes a family's images anew: (base, bundle, IDE) each."""
+    file = family / "kiln.toml"
+    kept, images_table = [], False
+    for line in file.read_text().splitlines():
+        if line.startswith("["):
+            images_table = line == "[[image]]"
+        if not images_table:
+            kept.append(line)
+    for base, bundle, ide in images:
+        kept.append(f'[[image]]\nbase = "{base}"\nbundle = "{bundle}"\nide = "{ide}"\n')
+    file.write_text("\n".join(kept))
+
+
 @functools.cache
 def fresh_family():
-    """A copy of the reference family, locked now: mirrors drop what older locks name."""
+    """A copy of the reference family with the images that most tests need, locked now: mirrors drop what
+    older locks name."""
     family = WORK / "family"
     if not (family / "kiln.lock").exists():
         shutil.copytree(ROOT / "family", family, dirs_exist_ok=True)
+        only_images(family, itertools.product(BASES, BUNDLES, ["jupyter", "runtime"]))
         (family / "kiln.lock").unlink(missing_ok=True)
         Kiln(WORK / "store", family).run("lock")
     return family

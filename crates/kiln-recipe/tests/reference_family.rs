@@ -11,7 +11,7 @@ fn family() -> Family {
 }
 
 #[test]
-fn it_parses_and_has_two_bundles_and_two_ides_on_two_bases() {
+fn it_parses_and_has_nine_bundles_with_and_without_jupyter_on_two_bases() {
     let family = family();
     let names: Vec<_> = Candidate::of_family(&family)
         .into_iter()
@@ -22,10 +22,34 @@ fn it_parses_and_has_two_bundles_and_two_ides_on_two_bases() {
     runtime-minimal-d12-py311_2026b
     jupyter-datascience-d12-py311_2026b
     runtime-datascience-d12-py311_2026b
+    jupyter-geomatics-d12-py311_2026b
+    runtime-geomatics-d12-py311_2026b
+    jupyter-langchain-d12-py311_2026b
+    runtime-langchain-d12-py311_2026b
+    jupyter-machinelearning-d12-py311_2026b
+    runtime-machinelearning-d12-py311_2026b
+    jupyter-optapy-d12-py311_2026b
+    runtime-optapy-d12-py311_2026b
+    jupyter-r-d12-py311_2026b
+    runtime-r-d12-py311_2026b
+    jupyter-spark-d12-py311_2026b
+    runtime-spark-d12-py311_2026b
+    jupyter-tensorflow-d12-py311_2026b
+    runtime-tensorflow-d12-py311_2026b
     jupyter-minimal-d13-py313_2026b
     runtime-minimal-d13-py313_2026b
     jupyter-datascience-d13-py313_2026b
     runtime-datascience-d13-py313_2026b
+    jupyter-geomatics-d13-py313_2026b
+    runtime-geomatics-d13-py313_2026b
+    jupyter-langchain-d13-py313_2026b
+    runtime-langchain-d13-py313_2026b
+    jupyter-machinelearning-d13-py313_2026b
+    runtime-machinelearning-d13-py313_2026b
+    jupyter-r-d13-py313_2026b
+    runtime-r-d13-py313_2026b
+    jupyter-tensorflow-d13-py313_2026b
+    runtime-tensorflow-d13-py313_2026b
     ");
 }
 
@@ -57,7 +81,11 @@ fn the_start_script_is_the_only_file_that_can_be_executed() {
         for component in family.components(image) {
             for file in &component.files {
                 let script = file.to == "/opt/app-root/bin/start-notebook.sh";
-                let owner = if script { (1001, 0) } else { (0, 0) };
+                let owner = if file.to.starts_with("/opt/app-root/") {
+                    (1001, 0)
+                } else {
+                    (0, 0)
+                };
                 assert_eq!(file.mode, if script { 0o755 } else { 0o644 }, "{}", file.to);
                 assert_eq!(file.owner, owner, "{}", file.to);
             }
