@@ -137,3 +137,107 @@ fn as_json(report: &Report, images: usize, output: &Output) {
         "unseen_images": report.unseen.keys().collect::<Vec<_>>(), "unseen_archives": unseen,
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kiln_lint::{Lint, Origin, Waived};
+    use kiln_lock::PackageId;
+    use kiln_recipe::{ComponentId, ComponentKind, Location};
+
+    use super::*;
+
+    fn at(line: u32) -> Location {
+        Location {
+            file: "bundles/vision/bundle.toml".to_owned(),
+            line,
+            column: 5,
+        }
+    }
+
+    fn finding() -> Finding {
+        Finding {
+            severity: Severity::Error,
+            lint: Lint::MissingLibrary,
+            origin: Some(Origin {
+                component: ComponentId {
+                    kind: ComponentKind::Bundle,
+                    name: "vision".to_owned(),
+                },
+                at: at(3),
+                request: "supervision~=1.0".to_owned(),
+                path: vec!["supervision".to_owned(), "opencv-python".to_owned()],
+            }),
+            at: at(3),
+            subject: "libGL.so.1".to_owned(),
+            package: Some("opencv-python".to_owned()),
+            reason: "`opencv-python` 4.12 needs `libGL.so.1`".to_owned(),
+            hint: Some("add `libgl1` to `packages`".to_owned()),
+            images: ["a", "b", "c", "d"].map(str::to_owned).into(),
+            waived: None,
+        }
+    }
+
+    #[test]
+    fn a_finding_says_where_through_what_and_what_to_do() {
+        insta::assert_snapshot!(text(&finding(), 9), @r"
+        error: `opencv-python` 4.12 needs `libGL.so.1` [missing-library]
+          at bundles/vision/bundle.toml:3:5, which asks for `supervision~=1.0`
+          through supervision → opencv-python
+          in a, b, c and 1 more
+          hint: add `libgl1` to `packages`
+        ");
+    }
+
+    #[test]
+    fn a_waived_finding_says_why() {
+        let waived = Finding {
+            waived: Some(Waived {
+                reason: "nobody draws".to_owned(),
+                at: at(9),
+            }),
+            origin: None,
+            hint: None,
+            ..finding()
+        };
+        insta::assert_snapshot!(text(&waived, 4), @r"
+        waived: `opencv-python` 4.12 needs `libGL.so.1` [missing-library]
+          at bundles/vision/bundle.toml:3:5
+          in all 4 images
+          waived at bundles/vision/bundle.toml:9:5: nobody draws
+        ");
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_said() {
+        let mut report = Report {
+            findings: vec![finding()],
+            waived: vec![finding()],
+            ..Report::default()
+        };
+        assert_eq!(summary(&report, 9), "linted 9 images: 1 error, 1 waived");
+        assert_eq!(
+            summary(&Report::default(), 1),
+            "linted 1 image: nothing found"
+        );
+        let archive = PackageId("pypi/torch-2.6.0.whl".to_owned());
+        report.unseen = BTreeMap::from([("a".to_owned(), vec![archive])]);
+        let lock = Lock {
+            version: kiln_lock::LOCK_VERSION,
+            family: String::new(),
+            release: String::new(),
+            tools: vec![],
+            indexes: vec![],
+            requests: vec![],
+            images: vec![],
+            sets: vec![],
+            debs: vec![],
+            wheels: vec![],
+        };
+        insta::assert_snapshot!(
+            unseen(&report, &lock).unwrap(),
+            @"the libraries of 1 image were not looked at: 1 archive (0 B) is not here; `kiln lint` downloads and reads them"
+        );
+    }
+}
