@@ -62,15 +62,14 @@ ALL = FEW | {
         + ["maturin", "docutils<0.20", "jmespath", "ansible-core", "mercurial", "supervisor"]
         + ["pre-commit", "tox", "hatch", "yamllint", "csvkit", "httpie", "argcomplete"],
     ),
-    # `.pth` files: of namespaces, of tracers and of what changes how Python starts. One of these imports pip
-    # at every start, and then setuptools leaves distutils to the system's, which must be whole.
+    # `.pth` files: of namespaces, of tracers and of what changes how Python starts. (Not pip-system-certs: it
+    # imports pip at every start, and setuptools then meets the system's distutils, which it refuses.)
     "paths": Set(
         "debian-12",
-        ["setuptools<81", "virtualenv", "coverage", "pytest-cov<7", "hunter", "pip-system-certs"]
+        ["setuptools<81", "virtualenv", "coverage", "pytest-cov<7", "hunter"]
         + ["memray", "repoze.lru", "pastedeploy<3", "zope.schema<7", "zope.component<6"]
         + ["zope.configuration<6", "zope.i18nmessageid<7", "xstatic-jquery", "logilab-common<2"]
         + ["sphinxcontrib-websupport", "editables", "debugpy", "distlib", "scalene"],
-        ["python3-distutils"],
     ),
     # Namespaces of hundreds of packages' modules.
     "cloud": Set(
@@ -115,6 +114,8 @@ CHOSEN = chosen()
 # Modules that cannot be imported and what they say, each with the reason.
 UNIMPORTABLE = {
     "matplotlib_inline: *'matplotlib'": "a part of IPython for those who have matplotlib",
+    "adbc_driver_duckdb: *'adbc_driver_manager'": "a part of DuckDB for those who have the manager of drivers",
+    "google.longrunning.*: *'grpc'": "a part of googleapis-common-protos for those who have gRPC",
     "qtpy: *No Qt bindings*": "works with any of four packages of Qt, and requires none",
 }
 
