@@ -255,12 +255,15 @@ impl Ground {
         let scratch = &place.directory;
         let tree = scratch.join("tree");
         if place.overlay {
-            let upper = scratch.join("upper");
-            if !place.resumed {
-                for directory in [&upper, &scratch.join("work"), &tree] {
-                    make_directory(directory)?;
-                }
+            let (upper, work) = (scratch.join("upper"), scratch.join("work"));
+            if place.resumed {
+                // The one of the earlier mount would be refused.
+                remove_tree(&work)?;
+            } else {
+                make_directory(&upper)?;
+                make_directory(&tree)?;
             }
+            make_directory(&work)?;
             let lower: Vec<_> = layers.iter().map(|layer| layer.path.clone()).collect();
             mounts::mount_overlay(&lower, scratch)?;
             return Ok(Self {
