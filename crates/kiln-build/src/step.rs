@@ -1,6 +1,6 @@
 //! A step, or a batch of them: inputs opened, layers written, results recorded.
 
-use std::{collections::HashMap, io};
+use std::{collections::HashMap, io, sync::OnceLock};
 
 use kiln_digest::Digest;
 use kiln_plan::{Origin, Step};
@@ -85,26 +85,7 @@ impl Run<'_> {
                 source: Box::new(source),
             },
         };
-        let once = || {
-            let products = match steps.as_slice() {
-                [step] => execute::product(&step.action, &context).map(|product| vec![product]),
-                steps => {
-                    let actions: Vec<_> = steps.iter().map(|step| &step.action).collect();
-                    execute::compile(&actions, &context)
-                }
-            };
-            products.map_err(|source| failed(steps[0], source))
-        };
-        let products = once()?;
-        if self.with.options.twice && steps[0].action.executes() {
-            for ((first, second), step) in products.iter().zip(once()?).zip(&steps) {
-                if let Some(difference) = repeat::difference(first, &second) {
-                    let title = step.title.clone();
-                    return Err(BuildError::NotRepeatable { title, difference });
-                }
-            }
-        }
-        let finish = |(step, product): (&&Step, &Product)| {
+        let finish = |step: &Step, product: &Product| {
             let mut writer = self.with.store.blob_writer()?;
             let summary = execute::write(&step.action, product, &mut writer)
                 .map_err(|source| failed(step, source))?;
@@ -118,7 +99,38 @@ impl Run<'_> {
             self.with.store.record(&step.key, &result)?;
             Ok(result)
         };
-        steps.iter().zip(&products).map(finish).collect()
+        let twice = self.with.options.twice && steps[0].action.executes();
+        let [step] = steps.as_slice() else {
+            let actions: Vec<_> = steps.iter().map(|step| &step.action).collect();
+            let compile = |take: &(dyn Fn(usize, Product) -> bool + Sync)| {
+                execute::compile(&actions, &context, take)
+                    .map_err(|source| failed(steps[0], source))
+            };
+            let firsts: Vec<OnceLock<Product>> = steps.iter().map(|_| OnceLock::new()).collect();
+            if twice {
+                compile(&|place, product| firsts[place].set(product).is_ok())?;
+            }
+            let results: Vec<OnceLock<_>> = steps.iter().map(|_| OnceLock::new()).collect();
+            let compiled = compile(&|place, product| {
+                let step = steps[place];
+                let same = firsts[place]
+                    .get()
+                    .map_or(Ok(()), |first| repeatable(step, first, &product));
+                let result = same.and_then(|()| finish(step, &product));
+                let goes_on = result.is_ok();
+                results[place].set(result).is_ok() && goes_on
+            });
+            return gathered(&steps, results, compiled);
+        };
+        let once = || {
+            let product = execute::product(&step.action, &context);
+            product.map_err(|source| failed(step, source))
+        };
+        let product = once()?;
+        if twice {
+            repeatable(step, &product, &once()?)?;
+        }
+        Ok(vec![finish(step, &product)?])
     }
 
     /// Whether what other steps built for this one is what the lock says.
@@ -195,5 +207,43 @@ impl Run<'_> {
             result?;
         }
         Ok(repaired)
+    }
+}
+
+/// Fails if a step gave something else the second time.
+fn repeatable(step: &Step, first: &Product, second: &Product) -> Result<(), BuildError> {
+    match repeat::difference(first, second) {
+        None => Ok(()),
+        Some(difference) => Err(BuildError::NotRepeatable {
+            title: step.title.clone(),
+            difference,
+        }),
+    }
+}
+
+/// The results of a batch, which are there if `compiled` is good; the first error of a step explains
+/// why a batch ended early.
+fn gathered(
+    steps: &[&Step],
+    results: Vec<OnceLock<Result<ActionResult, BuildError>>>,
+    compiled: Result<(), BuildError>,
+) -> Result<Vec<ActionResult>, BuildError> {
+    let results = results.into_iter().map(OnceLock::into_inner);
+    let mut gathered = Vec::with_capacity(steps.len());
+    let mut missing = None;
+    for (step, result) in steps.iter().zip(results) {
+        match result.transpose()? {
+            Some(result) => gathered.push(result),
+            None => missing = missing.or(Some(step)),
+        }
+    }
+    compiled?;
+    match missing {
+        None => Ok(gathered),
+        Some(step) => Err(BuildError::Step {
+            title: step.title.clone(),
+            key: step.key,
+            source: Box::new(ExecuteError::NoResult(step.key)),
+        }),
     }
 }

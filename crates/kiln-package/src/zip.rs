@@ -26,7 +26,7 @@ use kiln_layer::{EntryPath, Payload};
 use rawzip::{CompressionMethod, ZipArchive, ZipFileHeaderRecord, ZipSliceArchive};
 
 pub use error::{Fault, ZipError};
-pub use write::{NewMember, WriteError, write};
+pub use write::{NewMember, PackedMember, Packer, WriteError, write, write_packed};
 
 /// The most members that an archive may have (the largest real wheels have some 30,000).
 pub const MAX_MEMBERS: usize = 200_000;

@@ -40,8 +40,8 @@ const OPEN_FILES: u64 = 1 << 20;
 /// Where a command reads and prints.
 #[derive(Clone, Copy)]
 pub(crate) enum Terminal<'a> {
-    /// Nothing to read; prints to this, in a session of its own.
-    None(BorrowedFd<'a>),
+    /// Nothing to read; prints to this, in a session of its own; and has these channels.
+    None(BorrowedFd<'a>, &'a [OwnedFd]),
     /// Those of this process.
     Inherited,
     /// Those of this process, with the command in the terminal's foreground.
@@ -181,6 +181,11 @@ fn become_command(
         take_terminal(terminal)?;
         rustix::process::chdir(&*command.cwd)?;
         sys::close_on_exec_from(3)?;
+        if let Terminal::None(_, channels) = terminal {
+            for channel in channels {
+                rustix::io::fcntl_setfd(channel, rustix::io::FdFlags::empty())?;
+            }
+        }
         set_limits(limits)?;
         sys::fix_addresses();
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(command.umask));
@@ -228,7 +233,7 @@ fn become_command(
 
 fn take_terminal(terminal: Terminal<'_>) -> io::Result<()> {
     match terminal {
-        Terminal::None(output) => {
+        Terminal::None(output, _) => {
             rustix::process::setsid()?;
             rustix::stdio::dup2_stdin(File::open("/dev/null")?.as_fd())?;
             rustix::stdio::dup2_stdout(output)?;

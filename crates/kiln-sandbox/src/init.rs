@@ -75,6 +75,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) control: BorrowedFd<'a>,
     /// Where commands of a job print to.
     pub(crate) output: Option<BorrowedFd<'a>>,
+    /// What commands of a job have besides.
+    pub(crate) channels: &'a [OwnedFd],
     /// Where the worker waits; nobody is there if it is dead.
     pub(crate) worker: BorrowedFd<'a>,
 }
@@ -187,7 +189,7 @@ impl Init<'_> {
                 continue;
             };
             let terminal = match self.setup.output {
-                Some(output) => Terminal::None(output),
+                Some(output) => Terminal::None(output, self.setup.channels),
                 None => Terminal::Inherited,
             };
             match self.run(command, terminal)? {

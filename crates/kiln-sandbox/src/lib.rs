@@ -26,7 +26,8 @@
 //!   owners are answered by init (`owner_calls`).
 //! - Nothing that a job started outlives [`Sandbox::run`], however that ends; if kiln itself is
 //!   killed, the kernel kills the worker, and with it init and everything below.
-//! - Commands have no way to the host: no network, no file, no environment, no descriptor.
+//! - Commands have no way to the host: no network, no file, no environment, no descriptor but their output
+//!   and the channels that the caller gives a job.
 //! - Linux 5.12 is enough; the kernel's newer calls do not exist for commands.
 
 mod call_target;

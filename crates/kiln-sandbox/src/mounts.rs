@@ -48,6 +48,9 @@ const READ_ONLY: [&str; 5] = [
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// Mounts directories (the topmost last) and `upper` as one tree on `scratch/tree`.
+///
+/// The tree is volatile: its end would else sync the whole file system that it is on. overlayfs
+/// then leaves a mark in `scratch/work` and does not mount it again.
 pub(crate) fn mount_overlay(lower: &[PathBuf], scratch: &Path) -> Result<PathBuf, Failure> {
     let target = scratch.join("tree");
     let mounted = match overlay_by_parts(lower, scratch, &target) {
@@ -68,6 +71,7 @@ fn overlay_by_parts(lower: &[PathBuf], scratch: &Path, target: &Path) -> rustix:
     fsconfig_set_string(overlay.as_fd(), "workdir", scratch.join("work"))?;
     // Without privileges overlayfs keeps its marks as attributes of users.
     fsconfig_set_flag(overlay.as_fd(), "userxattr")?;
+    fsconfig_set_flag(overlay.as_fd(), "volatile")?;
     fsconfig_create(overlay.as_fd())?;
     let mount = fsmount(
         overlay.as_fd(),
@@ -88,7 +92,7 @@ fn overlay_at_once(lower: &[PathBuf], scratch: &Path, target: &Path) -> io::Resu
     }
     std::env::set_current_dir(&links)?;
     let options = format!(
-        "userxattr,lowerdir={},upperdir=../upper,workdir=../work",
+        "userxattr,volatile,lowerdir={},upperdir=../upper,workdir=../work",
         names.join(":")
     );
     let options = std::ffi::CString::new(options)?;

@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::{
     SandboxError,
     ids::IdMap,
-    protocol::{self, CONTROL_FD, Go, OUTPUT_FD, Reply, Request, SPOOL_FD},
+    protocol::{self, CHANNELS_FD, CONTROL_FD, Go, OUTPUT_FD, Reply, Request, SPOOL_FD},
     sys,
 };
 
@@ -42,6 +42,8 @@ pub(crate) struct Given<'a> {
     pub(crate) output: Option<OwnedFd>,
     /// Where the content of captured files goes.
     pub(crate) spool: Option<&'a File>,
+    /// What the commands of a job have besides.
+    pub(crate) channels: Vec<OwnedFd>,
     /// Standard input and output.
     pub(crate) terminal: bool,
 }
@@ -95,6 +97,9 @@ impl Worker {
         }
         if let Some(spool) = given.spool {
             descriptors.push((away(spool.as_fd())?, SPOOL_FD));
+        }
+        for (channel, number) in given.channels.iter().zip(CHANNELS_FD..) {
+            descriptors.push((away(channel.as_fd())?, number));
         }
         let mut command = Command::new(&program.file);
         command

@@ -26,6 +26,8 @@ pub(crate) const CONTROL_FD: i32 = 3;
 pub(crate) const OUTPUT_FD: i32 = 4;
 /// Where the content of captured files goes.
 pub(crate) const SPOOL_FD: i32 = 5;
+/// The first of the channels that the caller gave a job; commands have them under the same numbers.
+pub(crate) const CHANNELS_FD: i32 = 6;
 
 /// More than any message needs; a longer one comes from something that is no worker.
 const MAX_MESSAGE: u32 = 1 << 30;
@@ -57,6 +59,8 @@ pub(crate) enum Task {
         job: Job,
         /// Where its tree is made.
         place: Place,
+        /// How many channels there are.
+        channels: i32,
     },
     /// Runs a program for people.
     Start {

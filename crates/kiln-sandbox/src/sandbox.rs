@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
     io,
     os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
@@ -16,7 +15,7 @@ use crate::{
     Choice, Command, Job, Resource, SandboxError, TreeChoice,
     ids::IdMap,
     process::{Event, Given, Program, Worker, is_set},
-    protocol::{Place, Reply, Request, Task, WORKER},
+    protocol::{CHANNELS_FD, Place, Reply, Request, Task, WORKER},
     scratch::{self, Kept, Scratch},
     tail::Tail,
     tree::{Changes, Owners, entries},
@@ -43,6 +42,9 @@ pub struct Captured {
 }
 
 impl Sandbox {
+    /// The number under which commands find the first channel of their job.
+    pub const CHANNELS: i32 = CHANNELS_FD;
+
     /// Finds out what this machine allows. `rootfs` is the store's directory of unpacked layers.
     ///
     /// The program that calls this calls [`worker_main`](crate::worker_main) when its first
@@ -133,6 +135,20 @@ impl Sandbox {
         output: &mut (dyn FnMut(&[u8]) + Send),
         cancelled: &AtomicBool,
     ) -> Result<Captured, SandboxError> {
+        self.run_with_channels(job, Vec::new(), spool, output, cancelled)
+    }
+
+    /// [`Sandbox::run`] with descriptors that the commands of the job have, the first as number
+    /// [`Self::CHANNELS`]. They are closed at the end, whichever it is; and commands can do with
+    /// them what their kind of file allows, so let them be ends of pipes and sockets.
+    pub fn run_with_channels(
+        &self,
+        job: &Job,
+        channels: Vec<OwnedFd>,
+        spool: &Path,
+        output: &mut (dyn FnMut(&[u8]) + Send),
+        cancelled: &AtomicBool,
+    ) -> Result<Captured, SandboxError> {
         self.has_ids_of(job)?;
         let spool = tempfile::tempfile_in(spool).map_err(SandboxError::io(
             "no file for captured content could be made",
@@ -142,7 +158,27 @@ impl Sandbox {
         self.discard(&failed)?;
         let scratch = Scratch::new(&parent)?;
         let mut tail = Tail::default();
-        let result = self.work(job, &scratch, &spool, output, &mut tail, cancelled);
+        let task = Task::Run {
+            job: job.clone(),
+            place: self.place(&scratch, false),
+            channels: i32::try_from(channels.len()).unwrap_or(i32::MAX),
+        };
+        let (printed, theirs) = pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|error| SandboxError::io("no pipe could be made")(error.into()))?;
+        let given = Given {
+            output: Some(theirs),
+            spool: Some(&spool),
+            channels,
+            terminal: false,
+        };
+        let printed = Printed {
+            pipe: printed,
+            output,
+            tail: &mut tail,
+            left: job.limits.output,
+            ended: false,
+        };
+        let result = self.work(task, given, printed, cancelled);
         match result {
             Ok(changes) => Ok(Captured {
                 entries: entries(changes.entries, &spool)?,
@@ -176,31 +212,12 @@ impl Sandbox {
 
     fn work(
         &self,
-        job: &Job,
-        scratch: &Scratch,
-        spool: &File,
-        output: &mut (dyn FnMut(&[u8]) + Send),
-        tail: &mut Tail,
+        task: Task,
+        given: Given<'_>,
+        mut printed: Printed<'_>,
         cancelled: &AtomicBool,
     ) -> Result<Changes, SandboxError> {
-        let task = Task::Run {
-            job: job.clone(),
-            place: self.place(scratch, false),
-        };
-        let (printed, theirs) = pipe_with(PipeFlags::CLOEXEC)
-            .map_err(|error| SandboxError::io("no pipe could be made")(error.into()))?;
-        let mut printed = Printed {
-            pipe: printed,
-            output,
-            tail,
-            left: job.limits.output,
-            ended: false,
-        };
-        let given = Given {
-            output: Some(theirs),
-            spool: Some(spool),
-            terminal: false,
-        };
+        let allowed = printed.left;
         let request = self.request(&self.ids, task);
         let mut worker = Worker::start(&self.program, &self.ids, &request, given)?;
         let result = loop {
@@ -216,8 +233,8 @@ impl Sandbox {
             if !printed.read()? {
                 break Err(SandboxError::Limit {
                     resource: Resource::Output,
-                    allowed: job.limits.output,
-                    found: job.limits.output + 1,
+                    allowed,
+                    found: allowed + 1,
                 });
             }
         };

@@ -85,6 +85,18 @@ const TRACING: [c_long; 5] = [
     libc::SYS_kcmp,
 ];
 
+/// Waiting for the disk: these succeed and do nothing in jobs. What a job writes is captured or
+/// thrown away at once, so none of it has to outlive the machine, and package managers ask for
+/// thousands of syncs. What people run may write to volumes of the host, which must be synced.
+/// (`msync` is not here: programs use its errors to find out what is mapped.)
+const SYNCS: [c_long; 5] = [
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_sync,
+    libc::SYS_syncfs,
+    libc::SYS_sync_file_range,
+];
+
 /// Said not to exist: programs then take another way.
 const MISSING: [c_long; 7] = [
     // Its flags are in memory, where a filter cannot read them; the C library falls back to
@@ -142,8 +154,8 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// The filter for commands whose owners are kept this way.
-    pub(crate) fn new(owners: Owners, tracing: bool) -> Self {
+    /// The filter for commands whose owners are kept this way: those of people, or of a job.
+    pub(crate) fn new(owners: Owners, people: bool) -> Self {
         let mut filter = Self {
             program: Vec::new(),
             listens: owners == Owners::Recorded,
@@ -151,8 +163,9 @@ impl Filter {
         filter.head();
         filter.each(&REFUSED, error(libc::EPERM));
         filter.each(&MISSING, error(libc::ENOSYS));
-        if !tracing {
+        if !people {
             filter.each(&TRACING, error(libc::EPERM));
+            filter.each(&SYNCS, error(0));
         }
         #[cfg(target_arch = "x86_64")]
         filter.each(&[libc::SYS_iopl, libc::SYS_ioperm], error(libc::EPERM));

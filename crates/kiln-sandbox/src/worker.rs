@@ -14,7 +14,10 @@ use crate::{
     Job, LayerBlob, Limits, NetworkMode,
     init::{self, End, Setup, Work},
     mounts, namespaces,
-    protocol::{self, CONTROL_FD, Failure, Go, OUTPUT_FD, Place, Reply, Request, SPOOL_FD, Task},
+    protocol::{
+        self, CHANNELS_FD, CONTROL_FD, Failure, Go, OUTPUT_FD, Place, Reply, Request, SPOOL_FD,
+        Task,
+    },
     sys,
     tree::{
         Capture, Changes, LayerTree, Owners, Rootfs, Snapshot, Spool, Tree, capture, copy_layers,
@@ -76,7 +79,18 @@ fn perform(request: &Request, control: &UnixStream) -> Result<Reply, Failure> {
     }
     match &request.task {
         Task::Probe(directory) => probe(directory).map(Reply::Overlay),
-        Task::Run { job, place } => run(request, job, place, control).map(Reply::Captured),
+        Task::Run {
+            job,
+            place,
+            channels,
+        } => {
+            let channels: Option<Vec<_>> = (0..*channels)
+                .map(|number| inherited(CHANNELS_FD + number))
+                .collect();
+            let channels =
+                channels.ok_or_else(|| Failure::setup("find the channels")("one is closed"))?;
+            run(request, job, place, channels, control).map(Reply::Captured)
+        }
         Task::Start {
             program,
             place,
@@ -101,6 +115,7 @@ fn perform(request: &Request, control: &UnixStream) -> Result<Reply, Failure> {
                 },
                 control: control.as_fd(),
                 output: None,
+                channels: &[],
                 worker: control.as_fd(),
             })?;
             ground.leave()?;
@@ -142,6 +157,7 @@ fn run(
     request: &Request,
     job: &Job,
     place: &Place,
+    channels: Vec<OwnedFd>,
     control: &UnixStream,
 ) -> Result<Changes, Failure> {
     let output = inherited(OUTPUT_FD).ok_or_else(|| Failure::setup("find the output")("closed"))?;
@@ -165,8 +181,10 @@ fn run(
         work: Work::Steps(&job.steps),
         control: control.as_fd(),
         output: Some(output.as_fd()),
+        channels: &channels,
         worker: control.as_fd(),
     })?;
+    drop(channels);
     ground.leave()?;
     let (symlinks, mount_points) = match end {
         End::Done {
@@ -255,12 +273,15 @@ impl Ground {
         let scratch = &place.directory;
         let tree = scratch.join("tree");
         if place.overlay {
-            let upper = scratch.join("upper");
-            if !place.resumed {
-                for directory in [&upper, &scratch.join("work"), &tree] {
-                    make_directory(directory)?;
-                }
+            let (upper, work) = (scratch.join("upper"), scratch.join("work"));
+            if place.resumed {
+                // The one of the earlier mount would be refused.
+                remove_tree(&work)?;
+            } else {
+                make_directory(&upper)?;
+                make_directory(&tree)?;
             }
+            make_directory(&work)?;
             let lower: Vec<_> = layers.iter().map(|layer| layer.path.clone()).collect();
             mounts::mount_overlay(&lower, scratch)?;
             return Ok(Self {

@@ -1,6 +1,5 @@
 //! What comes back from programs in the sandbox: compiled modules, key stores.
 
-use bytes::Bytes;
 use kiln_build::fuzzing;
 use kiln_package::bytecode::canonical;
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN};
@@ -23,7 +22,7 @@ pub fn bytecode(data: &[u8]) {
 const PASSWORD: &str = "changeit";
 const SALT: &[u8] = b"Mighty Aphrodite";
 
-/// A Java key store, without its digest, and the records of modules that a compiler left.
+/// A Java key store, without its digest, and the answers of a compiler of modules.
 pub fn key_store(data: &[u8]) {
     let mut sha1 = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
     let password = PASSWORD.encode_utf16().flat_map(u16::to_be_bytes);
@@ -37,8 +36,7 @@ pub fn key_store(data: &[u8]) {
         let again = fuzzing::key_store(&store, time).expect("it is read again");
         assert!(again == store, "the second time changes it");
     }
-    if let Some(modules) = fuzzing::compiled_modules(data) {
-        let length: usize = modules.iter().map(Bytes::len).sum();
-        assert!(length <= data.len(), "more than there was");
-    }
+    let modules = fuzzing::compiled_modules(data);
+    let length: usize = modules.iter().map(Vec::len).sum();
+    assert!(length <= data.len(), "more than there was");
 }

@@ -1,15 +1,20 @@
 # Compiles Python modules. Runs in the sandbox, on the Python of the image (3.9 or later) with
 # nothing but its standard library.
 #
-#   compile.py SOURCES OUT WORKERS
+#   compile.py LARGE CHANNEL...
 #
-# SOURCES holds records: length of the path, length of the source (four bytes each, little
-# endian), the path in the image, the source. Each worker writes OUT/<number> with records: number
-# of the source's record, length of the module file, the module file (PEP 552, unchecked hash).
+# For each CHANNEL, the number of a descriptor that is a socket, one worker answers what it is asked,
+# until nothing comes any more. A question is the length of the path, the length of the source (four
+# bytes each, little endian), the path in the image, the source. The answer is the length of the
+# module file and the module file (PEP 552, unchecked hash).
 #
-# What cannot be compiled has no record: `compileall` and pip go on, too, whatever `compile`
-# raises (test data of other Pythons, templates).
+# What cannot be compiled is answered by the length 0: `compileall` and pip go on, too, whatever
+# `compile` raises (test data of other Pythons, templates).
+#
+# Sources of more than LARGE bytes are compiled in processes of their own, since a process keeps the
+# memory that its largest source needed.
 
+import gc
 import importlib.util
 import marshal
 import os
@@ -22,23 +27,12 @@ LENGTHS = struct.Struct("<II")
 NUMBER = struct.Struct("<I")
 
 
-def read_records(file):
-    """Path, place and length of each source."""
-    records = []
-    while header := file.read(LENGTHS.size):
-        path_length, source_length = LENGTHS.unpack(header)
-        path = file.read(path_length).decode()
-        records.append((path, file.tell(), source_length))
-        file.seek(source_length, os.SEEK_CUR)
-    return records
-
-
 def module_file(source, path):
-    """The module file of a source, or None."""
+    """The module file of a source, or nothing."""
     try:
         code = compile(source, path, "exec", dont_inherit=True, optimize=0)
     except Exception:
-        return None
+        return b""
     return b"".join(
         (
             importlib.util.MAGIC_NUMBER,
@@ -49,44 +43,49 @@ def module_file(source, path):
     )
 
 
-def work(sources, records, queue, out_path):
-    """Compiles the records whose numbers come from the queue, until it is closed."""
-    with open(out_path, "wb") as out:
-        # Numbers are written whole and a pipe's pages hold a whole count of them.
-        while number_bytes := os.read(queue, NUMBER.size):
-            number = NUMBER.unpack(number_bytes)[0]
-            path, place, length = records[number]
-            module = module_file(os.pread(sources, length, place), path)
-            if module is not None:
-                out.write(LENGTHS.pack(number, len(module)))
-                out.write(module)
+def answer(channel, path, source):
+    module = module_file(source, path)
+    channel.write(NUMBER.pack(len(module)))
+    channel.write(module)
+    channel.flush()
+
+
+def work(channel, large):
+    """Answers what comes through a channel."""
+    with open(channel, "rb") as questions, open(channel, "wb", closefd=False) as answers:
+        while header := questions.read(LENGTHS.size):
+            path_length, source_length = LENGTHS.unpack(header)
+            path = questions.read(path_length).decode()
+            source = questions.read(source_length)
+            if source_length > large:
+                in_process(answer, answers, path, source)
+            else:
+                answer(answers, path, source)
+
+
+def in_process(function, *arguments):
+    """Calls a function in a process of its own, to the end."""
+    end(start(function, *arguments))
+
+
+def start(function, *arguments):
+    pid = os.fork()
+    if pid == 0:
+        function(*arguments)
+        os._exit(0)
+    return pid
+
+
+def end(*pids):
+    if any([os.waitpid(pid, 0)[1] for pid in pids]):
+        sys.exit("a worker failed")
 
 
 def main():
-    sources_path, out, workers = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    with open(sources_path, "rb") as file:
-        records = read_records(file)
-    sources = os.open(sources_path, os.O_RDONLY)
-    queue, feed = os.pipe()
-    pids = []
-    for worker in range(workers):
-        pid = os.fork()
-        if pid == 0:
-            os.close(feed)
-            work(sources, records, queue, os.path.join(out, str(worker)))
-            os._exit(0)
-        pids.append(pid)
-    os.close(queue)
-    # The largest first, so that none is left for the end.
-    numbers = sorted(range(len(records)), key=lambda number: -records[number][2])
-    try:
-        for number in numbers:
-            os.write(feed, NUMBER.pack(number))
-    except BrokenPipeError:
-        pass  # All workers have ended, which their statuses explain.
-    os.close(feed)
-    if any([os.waitpid(pid, 0)[1] for pid in pids]):
-        sys.exit("a worker failed")
+    large, *channels = map(int, sys.argv[1:])
+    # The compiler leaves no cycles behind, and looking for them costs a tenth of its time.
+    gc.disable()
+    end(*[start(work, channel, large) for channel in channels])
 
 
 main()

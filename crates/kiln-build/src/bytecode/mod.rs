@@ -7,9 +7,9 @@
 //!
 //! # Algorithm
 //!
-//! [`compile`] writes the modules of all wheels of a batch into one file that the sandbox can
-//! read, and runs `compile.py` there on the layer of the interpreter alone: nothing of the wheels
-//! is imported or run. The module files that come back are made canonical
+//! [`compile`] runs `compile.py` in the sandbox, on the layer of the interpreter alone: nothing of the
+//! wheels is imported or run. Sources go there and module files come back through sockets, one for
+//! each core, so no file holds them (`batch`, `compiler`). Module files are made canonical
 //! ([`kiln_package::bytecode`]), so that neither the batch nor the order of work shows in them,
 //! and each wheel's become one archive. [`pack`] makes a layer of such archives.
 //!
@@ -23,42 +23,31 @@
 //! give every file the same time. Whoever edits a source in an image in place must compile it,
 //! or remove the module file beside it; `pip` does both.
 
-pub(crate) mod records;
+mod batch;
+pub(crate) mod compiler;
 
-use std::{
-    collections::BTreeMap,
-    io::{self, BufWriter, Write},
-    num::NonZero,
-    path::Path,
-    thread,
-};
+use std::{collections::BTreeMap, io, num::NonZero, os::fd::OwnedFd, thread};
 
 use bytes::Bytes;
 use kiln_digest::Digest;
-use kiln_layer::{Contribution, Entry, EntryKind, EntryPath, EntryPathError, Payload, merge};
+use kiln_layer::{Contribution, Entry, EntryPath, EntryPathError, merge};
 use kiln_package::{
-    bytecode::{self as modules, ArchiveError, ModuleError, ModuleFile},
-    wheel,
-    zip::{Member, WriteError, ZipError},
+    bytecode::{self as modules, ArchiveError, ModuleError},
+    zip::{WriteError, ZipError},
 };
-use kiln_plan::{Bytecode, PackBytecode, Placement};
-use kiln_sandbox::{Bind, Command, Job, Limits, Step};
-use rayon::prelude::*;
-use tempfile::NamedTempFile;
+use kiln_plan::{Bytecode, PackBytecode};
+use kiln_sandbox::{Command, Job, Limits, Sandbox, Step};
 
 use crate::{
-    execute::{Context, ExecuteError, Found, parents, read, relative, wheel_placement},
+    execute::{Context, ExecuteError, Found, parents, relative, wheel_placement},
     inputs,
 };
-use records::{Compiled, RecordsError};
+use batch::{Batch, LARGE};
 
-/// The most bytes of a source; longer ones, of which none are known, are not compiled.
-const MAX_SOURCE: u64 = 64 << 20;
-
-/// What the sandbox runs, and where it finds and leaves what it needs.
+/// What the sandbox runs, and where it finds it.
 const SCRIPT: &str = include_str!("compile.py");
 const SCRIPT_PATH: &str = "/.kiln/compile.py";
-const SOURCES_PATH: &str = "/.kiln/sources";
+/// Where nothing is: what is captured is not looked at.
 const OUT_PATH: &str = "/.kiln/out";
 
 /// Python runs isolated, without site-packages, writes no modules of its own, and says nothing of
@@ -77,12 +66,9 @@ pub enum BytecodeError {
         #[source]
         source: ZipError,
     },
-    /// The sources or results cannot be written.
-    #[error("writing temporary files")]
-    Spool(#[source] io::Error),
-    /// The script wrote something else.
-    #[error("the compiler's output is damaged")]
-    Records(#[from] RecordsError),
+    /// The compiler cannot be reached, or gave a wrong answer.
+    #[error("talking to Python's compiler in the sandbox")]
+    Channel(#[source] io::Error),
     /// Python wrote a module file that is not one.
     #[error("the compiled form of `{path}` cannot be used")]
     Module {
@@ -123,141 +109,47 @@ impl BytecodeError {
     }
 }
 
-/// A source to compile.
-struct Source {
-    /// Its wheel's place in the batch.
-    wheel: usize,
-    /// Where its module file goes below the environment's directory.
-    module: String,
-    /// Where it is in the image.
-    path: String,
-}
+/// Is given the archive of a wheel's compiled modules, with the wheel's place in the batch, as soon
+/// as it is there; says whether to go on.
+pub(crate) type Take<'a> = dyn Fn(usize, Bytes) -> bool + Sync + 'a;
 
-/// The archives of compiled modules of the wheels of a batch: of actions that have interpreter
-/// and placement in common. Each is what its action alone would give.
+/// Compiles the modules of the wheels of a batch: of actions that have interpreter and placement in
+/// common. What `take` gets for each is what its action alone would give.
 pub(crate) fn compile(
-    batch: &[&Bytecode],
+    wheels: &[&Bytecode],
     context: &Context<'_>,
-) -> Result<Vec<Bytes>, ExecuteError> {
-    let Some(first) = batch.first() else {
-        return Ok(Vec::new());
+    take: &Take<'_>,
+) -> Result<(), ExecuteError> {
+    let Some(first) = wheels.first() else {
+        return Ok(());
     };
     debug_assert!(
-        batch
+        wheels
             .iter()
             .all(|other| (other.runtime, &other.executable, &other.placement)
                 == (first.runtime, &first.executable, &first.placement)),
         "a batch has one interpreter and one placement"
     );
-    let mut file = NamedTempFile::new_in(context.spool).map_err(BytecodeError::Spool)?;
-    let sources = write_sources(batch, context, file.as_file_mut())?;
-    let output = if sources.is_empty() {
-        Vec::new()
-    } else {
-        context.run(&job(first, file.path(), context, sources.len())?)?
-    };
-    archives(batch, &sources, &output, context.spool)
-}
-
-/// The archive of each wheel, of what the compiler wrote.
-fn archives(
-    batch: &[&Bytecode],
-    sources: &[Source],
-    output: &[Entry],
-    spool: &Path,
-) -> Result<Vec<Bytes>, ExecuteError> {
-    let mut by_wheel: Vec<Vec<Compiled>> = vec![Vec::new(); batch.len()];
-    for compiled in records::read(output, sources.len()).map_err(BytecodeError::from)? {
-        by_wheel[sources[compiled.source].wheel].push(compiled);
-    }
-    let module = |compiled: &Compiled| {
-        let source = &sources[compiled.source];
-        let python = version(&batch[source.wheel].placement);
-        let content = modules::canonical(&compiled.module, python);
-        let content = content.map_err(|error| BytecodeError::Module {
-            path: source.path.clone(),
-            source: error,
-        })?;
-        let path = source.module.clone();
-        Ok(ModuleFile { path, content })
-    };
-    let archive = |compiled: Vec<Compiled>| {
-        let modules: Result<Vec<_>, BytecodeError> = compiled.par_iter().map(module).collect();
-        Ok(modules::archive(modules?, spool)?)
-    };
-    let archives: Result<Vec<_>, BytecodeError> = by_wheel.into_par_iter().map(archive).collect();
-    Ok(archives?)
-}
-
-fn version(placement: &Placement) -> (u8, u8) {
-    (placement.python.major, placement.python.minor)
-}
-
-/// Writes the sources of all wheels into `file`, in the form that `compile.py` reads.
-fn write_sources(
-    batch: &[&Bytecode],
-    context: &Context<'_>,
-    file: impl Write,
-) -> Result<Vec<Source>, ExecuteError> {
-    let mut out = BufWriter::new(file);
-    let mut sources = Vec::new();
-    for (index, action) in batch.iter().enumerate() {
-        let placement = wheel_placement(&action.placement)?;
-        let archive = read(&action.wheel, context.open)?;
-        let file = &action.wheel.file;
-        let entries =
-            wheel::entries(&archive, file, &placement).map_err(|source| ExecuteError::Wheel {
-                file: file.clone(),
-                source,
-            })?;
-        for entry in entries {
-            let EntryKind::File(payload) = entry.kind else {
-                continue;
-            };
-            let path = format!("/{}", entry.path);
-            let below = path.strip_prefix(&format!("{}/", action.placement.prefix));
-            let module = below.and_then(|below| modules::module_path(below, placement.python));
-            let Some(module) = module.filter(|_| payload.size() <= MAX_SOURCE) else {
-                continue;
-            };
-            let source = content(&path, payload).map_err(|source| BytecodeError::Source {
-                file: file.clone(),
-                source,
-            })?;
-            records::write(&mut out, &path, &source).map_err(BytecodeError::Spool)?;
-            sources.push(Source {
-                wheel: index,
-                module,
-                path,
-            });
-        }
-    }
-    out.flush().map_err(BytecodeError::Spool)?;
-    Ok(sources)
-}
-
-fn content(path: &str, payload: Payload) -> Result<Bytes, ZipError> {
-    let member = Member {
-        name: path.to_owned(),
-        unix_mode: 0,
-        payload,
-    };
-    member.read(MAX_SOURCE)
-}
-
-fn job(
-    action: &Bytecode,
-    sources: &Path,
-    context: &Context<'_>,
-    count: usize,
-) -> Result<Job, ExecuteError> {
+    let batch = Batch::new(wheels, context, take)?;
+    batch.finish_empty()?;
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let workers = cores.min(count).to_string();
-    let mut argv = vec![action.executable.as_str()];
-    argv.extend(OPTIONS);
-    argv.extend([SCRIPT_PATH, SOURCES_PATH, OUT_PATH, workers.as_str()]);
+    let workers = cores.min(batch.len());
+    if workers == 0 {
+        return Ok(());
+    }
+    let (ours, theirs) = batch::channels(workers).map_err(BytecodeError::Channel)?;
+    let job = job(first, context, workers)?;
+    let theirs = theirs.into_iter().map(OwnedFd::from).collect();
+    batch.compile(ours, || context.converse(&job, theirs))
+}
+
+/// One worker for each channel.
+fn job(action: &Bytecode, context: &Context<'_>, workers: usize) -> Result<Job, ExecuteError> {
+    let channels = (Sandbox::CHANNELS..).take(workers);
+    let argv = [action.executable.as_str()].into_iter().chain(OPTIONS);
+    let argv = argv.chain([SCRIPT_PATH]).map(str::to_owned);
     let command = Command {
-        argv: argv.into_iter().map(str::to_owned).collect(),
+        argv: argv.chain(arguments(channels)).collect(),
         env: vec![("LC_ALL".into(), "C.UTF-8".into())],
         cwd: "/".into(),
         uid: 0,
@@ -267,10 +159,7 @@ fn job(
     Ok(Job {
         layers: context.layers(&[action.runtime])?,
         compare: None,
-        binds: vec![Bind {
-            source: sources.to_owned(),
-            target: SOURCES_PATH.into(),
-        }],
+        binds: Vec::new(),
         steps: vec![
             Step::Write {
                 path: SCRIPT_PATH.into(),
@@ -279,17 +168,16 @@ fn job(
                 gid: 0,
                 content: SCRIPT.into(),
             },
-            Step::Directory {
-                path: OUT_PATH.into(),
-                mode: 0o755,
-                uid: 0,
-                gid: 0,
-            },
             Step::Run(command),
         ],
         limits: Limits::default(),
         capture: vec![OUT_PATH.into()],
     })
+}
+
+/// The arguments of `compile.py`.
+fn arguments(channels: impl Iterator<Item = i32>) -> impl Iterator<Item = String> {
+    std::iter::once(LARGE.to_string()).chain(channels.map(|channel| channel.to_string()))
 }
 
 /// The entries of a layer of compiled modules.

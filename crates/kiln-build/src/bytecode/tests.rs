@@ -1,10 +1,16 @@
 //! With the Python of the host in place of the sandbox: what `compile.py` does is the same there.
 
-use std::{collections::BTreeMap, fs, process::Command as Process};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command as Process, Stdio},
+    sync::Mutex,
+};
 
-use kiln_layer::REPRODUCIBLE_MTIME;
-use kiln_package::zip::{self, NewMember};
-use kiln_plan::{ACTION_FORMAT, Action, Archive, Compression, Files, Kind};
+use kiln_layer::EntryKind;
+use kiln_package::zip::{self, Member, NewMember};
+use kiln_plan::{ACTION_FORMAT, Action, Archive, Compression, Files, Kind, Placement};
 use kiln_recipe::{Platform, PythonVersion};
 use tempfile::TempDir;
 
@@ -88,39 +94,53 @@ impl Bench {
         }
     }
 
-    /// What [`compile`] does, without a sandbox.
+    /// What [`compile`] does, without a sandbox: the workers have standard input and output as
+    /// their channels.
     fn compile(&self, batch: &[&Bytecode], workers: usize) -> Vec<Bytes> {
-        let work = TempDir::new_in(self.directory.path()).unwrap();
-        let open = |digest: &Digest| Ok(self.wheels[digest].clone());
-        let context = Context::packing(&open, work.path());
-        let sources_path = work.path().join("sources");
-        let file = fs::File::create(&sources_path).unwrap();
-        let sources = write_sources(batch, &context, file).unwrap();
-        let (script, out) = (work.path().join("compile.py"), work.path().join("out"));
+        let script = self.directory.path().join("compile.py");
         fs::write(&script, SCRIPT).unwrap();
-        fs::create_dir(&out).unwrap();
-        let status = Process::new("python3")
-            .args(OPTIONS)
-            .args([&script, &sources_path, &out])
-            .arg(workers.to_string())
-            .status()
-            .unwrap();
-        assert!(status.success());
-        let written: Vec<_> = (0..workers)
-            .map(|worker| {
-                let written = fs::read(out.join(worker.to_string())).unwrap();
-                Entry {
-                    path: EntryPath::new(format!("out/{worker}")).unwrap(),
-                    kind: EntryKind::File(Payload::Plain(written.into())),
-                    mode: 0o644,
-                    uid: 0,
-                    gid: 0,
-                    mtime: REPRODUCIBLE_MTIME,
-                    capability: None,
-                }
-            })
-            .collect();
-        archives(batch, &sources, &written, work.path()).unwrap()
+        let mut python = Process::new("python3");
+        python.args(OPTIONS).arg(&script);
+        python.args(arguments([0, 1].into_iter().take(workers)));
+        let (archives, ended) = self.converse(batch, workers, python);
+        ended.unwrap();
+        archives.into_iter().map(Option::unwrap).collect()
+    }
+
+    /// The archives that come of a conversation with a process, and how that ended.
+    fn converse(
+        &self,
+        batch: &[&Bytecode],
+        workers: usize,
+        mut process: Process,
+    ) -> (Vec<Option<Bytes>>, Result<(), ExecuteError>) {
+        let archives = Mutex::new(vec![None; batch.len()]);
+        let take = |wheel: usize, archive| {
+            let before = archives.lock().unwrap()[wheel].replace(archive);
+            assert_eq!(before, None, "an archive is given once");
+            true
+        };
+        let open = |digest: &Digest| Ok(self.wheels[digest].clone());
+        let context = Context::packing(&open, self.directory.path());
+        let sources = Batch::new(batch, &context, &take).unwrap();
+        sources.finish_empty().unwrap();
+        let (ours, theirs) = batch::channels(workers).unwrap();
+        let ended = sources.compile(ours, || {
+            let mut theirs = theirs
+                .into_iter()
+                .map(|end| Stdio::from(OwnedFd::from(end)));
+            process.stdin(theirs.next().unwrap());
+            process.stdout(theirs.next().unwrap_or_else(Stdio::null));
+            let mut child = process.spawn().unwrap();
+            // Our copies of the workers' ends are in it.
+            drop(process);
+            match child.wait().unwrap().success() {
+                true => Ok(()),
+                false => Err(ExecuteError::NoResult(Digest::of(b"failed"))),
+            }
+        });
+        drop(sources);
+        (archives.into_inner().unwrap(), ended)
     }
 }
 
@@ -162,7 +182,7 @@ fn a_wheel_alone_gives_the_bytes_that_it_gives_in_a_batch() {
     let second = bench.action("second", &[("second.py", SECOND), ("pkg/first.py", FIRST)]);
     let third = bench.action("third", &[("a.py", SECOND), ("z.py", FIRST)]);
     let together = bench.compile(&[&third, &first, &second], 1);
-    let side_by_side = bench.compile(&[&second, &third, &first], 3);
+    let side_by_side = bench.compile(&[&second, &third, &first], 2);
     for (position, other, action) in [(0, 1, &third), (1, 2, &first), (2, 0, &second)] {
         let alone = bench.compile(&[action], 1).remove(0);
         assert_eq!(names(&alone).len(), 2);
@@ -210,8 +230,80 @@ fn a_wheel_without_modules_gives_an_empty_archive() {
     // There is nothing to run, and no sandbox is asked for.
     let open = |digest: &Digest| Ok(bench.wheels[digest].clone());
     let context = Context::packing(&open, bench.directory.path());
-    let archives = compile(&[&action], &context).unwrap();
-    assert_eq!(names(&archives[0]), [""; 0]);
+    let given = Mutex::new(Vec::new());
+    let take = |wheel, archive| {
+        given.lock().unwrap().push((wheel, names(&archive)));
+        true
+    };
+    compile(&[&action], &context, &take).unwrap();
+    assert_eq!(given.into_inner().unwrap(), [(0, Vec::new())]);
+}
+
+#[test]
+fn large_sources_give_the_bytes_that_they_would_give_in_a_worker() {
+    let mut bench = Bench::new();
+    let many = format!("{FIRST}{}", "# a line of a long comment\n".repeat(30_000));
+    assert!(many.len() as u64 > LARGE);
+    let plain = bench.action("a", &[("first.py", FIRST)]);
+    let large = bench.action("a", &[("first.py", &many), ("second.py", SECOND)]);
+    let [plain, large] = [plain, large].map(|action| bench.compile(&[&action], 2).remove(0));
+    // The hash of the source stands in the header.
+    assert_eq!(module(&plain, "first")[16..], module(&large, "first")[16..]);
+    assert_eq!(names(&large).len(), 2);
+}
+
+#[test]
+fn workers_that_end_early_or_answer_nonsense_fail_the_batch() {
+    let mut bench = Bench::new();
+    let action = bench.action("first", &[("a.py", FIRST), ("b.py", SECOND)]);
+    let shell = |script: &str| {
+        let mut shell = Process::new("sh");
+        shell.args(["-c", script]);
+        bench.converse(&[&action], 1, shell)
+    };
+    // They end well, and have not answered.
+    let (archives, ended) = shell("exit 0");
+    assert!(matches!(
+        ended,
+        Err(ExecuteError::Bytecode(BytecodeError::Channel(_)))
+    ));
+    assert_eq!(archives, [None]);
+    // They fail, and that explains the silence.
+    assert!(matches!(shell("exit 1").1, Err(ExecuteError::NoResult(_))));
+    let (archives, ended) = shell(r"printf '\003\000\000\000abc' >&0; cat >/dev/null");
+    assert!(matches!(
+        ended,
+        Err(ExecuteError::Bytecode(BytecodeError::Module { .. }))
+    ));
+    assert_eq!(archives, [None]);
+}
+
+#[test]
+fn who_takes_the_archives_can_end_the_batch() {
+    let mut bench = Bench::new();
+    let first = bench.action("first", &[("a.py", FIRST), ("b.py", SECOND)]);
+    let second = bench.action("second", &[("a.py", ""), ("b.py", ""), ("c.py", "")]);
+    let open = |digest: &Digest| Ok(bench.wheels[digest].clone());
+    let context = Context::packing(&open, bench.directory.path());
+    let given = Mutex::new(Vec::new());
+    let take = |wheel, _| {
+        given.lock().unwrap().push(wheel);
+        false
+    };
+    let wheels = [&second, &first];
+    let batch = Batch::new(&wheels, &context, &take).unwrap();
+    let (ours, theirs) = batch::channels(1).unwrap();
+    // None of them compiles.
+    let run = || {
+        let mut theirs = &theirs[0];
+        io::Write::write_all(&mut theirs, &[0; 5 * size_of::<u32>()]).unwrap();
+        // Until our end is closed: with answers unread, that is an error here.
+        let _ = io::copy(&mut theirs, &mut io::sink());
+        Ok(())
+    };
+    batch.compile(ours, run).unwrap();
+    // The larger wheel comes first; of the other one not all has been asked for.
+    assert_eq!(given.into_inner().unwrap(), [1]);
 }
 
 /// Python itself is the judge: it loads our file as it stands, from the path that it looks at,
@@ -318,7 +410,12 @@ fn of_modules_that_two_wheels_ship_the_winner_s_is_packed() {
     let EntryKind::File(payload) = &init.unwrap().kind else {
         panic!("a module is a file");
     };
-    let packed = content(&path, payload.clone()).unwrap();
+    let packed = Member {
+        name: path,
+        unix_mode: 0,
+        payload: payload.clone(),
+    };
+    let packed = packed.read(1 << 20).unwrap();
     assert_eq!(packed, module(&archives[1], "__init__"));
     let files = entries
         .iter()

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
@@ -68,6 +69,20 @@ impl<'a> Context<'a> {
     /// Runs a job in the sandbox, and gives what it changed.
     pub(crate) fn run(&self, job: &Job) -> Result<Vec<Entry>, ExecuteError> {
         Ok(self.capture(job)?.entries)
+    }
+
+    /// Runs a job in the sandbox whose commands have these descriptors; what it changes is of no
+    /// interest.
+    pub(crate) fn converse(&self, job: &Job, channels: Vec<OwnedFd>) -> Result<(), ExecuteError> {
+        let mut output = |bytes: &[u8]| (self.output)(bytes);
+        (self.sandbox)()?.run_with_channels(
+            job,
+            channels,
+            self.spool,
+            &mut output,
+            self.cancelled,
+        )?;
+        Ok(())
     }
 
     /// Runs a job in the sandbox.

@@ -4,7 +4,7 @@ mod context;
 mod error;
 mod pack;
 
-use std::io::Write;
+use std::{io::Write, sync::OnceLock};
 
 use bytes::Bytes;
 use kiln_digest::Digest;
@@ -103,18 +103,23 @@ pub(crate) fn product(action: &Action, context: &Context<'_>) -> Result<Product,
         Kind::Configure(configure) => configure::entries(configure, context)?,
         Kind::BuildWheel(build) => return Ok(Product::Blob(build_wheel::build(build, context)?)),
         Kind::Bytecode(bytecode) => {
-            let archive = bytecode::compile(&[bytecode], context)?.pop();
-            return Ok(Product::Blob(archive.unwrap_or_default()));
+            let made = OnceLock::new();
+            bytecode::compile(&[bytecode], context, &|_, archive| {
+                made.set(archive).is_ok()
+            })?;
+            return Ok(Product::Blob(made.into_inner().unwrap_or_default()));
         }
         Kind::PackBytecode(pack) => bytecode::pack(pack, context)?,
     }))
 }
 
-/// What actions that compile with the same interpreter give: together they cost far less.
+/// Carries out actions that compile with the same interpreter: together they cost far less. `take`
+/// is given what each gives, by its place, and says whether to go on.
 pub(crate) fn compile(
     actions: &[&Action],
     context: &Context<'_>,
-) -> Result<Vec<Product>, ExecuteError> {
+    take: &(dyn Fn(usize, Product) -> bool + Sync),
+) -> Result<(), ExecuteError> {
     let mut batch = Vec::with_capacity(actions.len());
     for action in actions {
         check(action)?;
@@ -122,6 +127,7 @@ pub(crate) fn compile(
             batch.push(bytecode);
         }
     }
-    let archives = bytecode::compile(&batch, context)?;
-    Ok(archives.into_iter().map(Product::Blob).collect())
+    bytecode::compile(&batch, context, &|place, archive| {
+        take(place, Product::Blob(archive))
+    })
 }

@@ -5,28 +5,13 @@
 //! the order of these names; their modes are 0644. Owner and mode in an image are decided when
 //! the archive becomes entries, which copies compressed bytes only.
 
-use std::{
-    io::{BufWriter, IntoInnerError},
-    path::Path,
-};
-
 use bytes::Bytes;
 use kiln_layer::{Entry, EntryKind, EntryPathError, REPRODUCIBLE_MTIME};
 
 use crate::{
-    spool::Spool,
     wheel::Placement,
-    zip::{self, NewMember, WriteError, ZipError},
+    zip::{self, NewMember, PackedMember, WriteError, ZipError},
 };
-
-/// A compiled module.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ModuleFile {
-    /// Where it goes below the environment's directory.
-    pub path: String,
-    /// Its bytes, canonical.
-    pub content: Vec<u8>,
-}
 
 /// Why an archive of modules is refused.
 #[derive(Debug, thiserror::Error)]
@@ -62,19 +47,22 @@ pub fn module_path(source: &str, python: (u8, u8)) -> Option<String> {
 
 const CACHE: &str = "__pycache__";
 
-/// The archive of `modules`, which come in any order. A large one is a map of an unnamed file in
-/// the directory `spool`.
-pub fn archive(mut modules: Vec<ModuleFile>, spool: &Path) -> Result<Bytes, WriteError> {
-    modules.sort_unstable();
-    let members = modules.iter().map(|module| NewMember {
-        name: &module.path,
+/// A module file as a member of an archive: `path` is where it goes below the environment's
+/// directory, `content` is canonical.
+pub fn member<'a>(path: &'a str, content: &'a [u8]) -> NewMember<'a> {
+    NewMember {
+        name: path,
         mode: 0o644,
-        content: &module.content,
-    });
-    let mut out = BufWriter::new(Spool::new(spool));
-    zip::write(members, &mut out)?;
-    let out = out.into_inner().map_err(IntoInnerError::into_error)?;
-    Ok(out.into_bytes()?)
+        content,
+    }
+}
+
+/// The archive of modules ([`member`]), which come in any order.
+pub fn archive(mut modules: Vec<PackedMember>) -> Result<Bytes, WriteError> {
+    modules.sort_unstable();
+    let mut out = Vec::new();
+    zip::write_packed(modules, &mut out)?;
+    Ok(out.into())
 }
 
 /// The entries of the modules in `archive`, without their directories.
@@ -105,6 +93,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::zip::Packer;
 
     fn placement() -> Placement {
         Placement {
@@ -118,15 +107,13 @@ mod tests {
         }
     }
 
-    fn module(path: &str) -> ModuleFile {
-        ModuleFile {
-            path: path.into(),
-            content: path.repeat(9).into_bytes(),
-        }
+    fn module(path: &str) -> PackedMember {
+        let content = path.repeat(9).into_bytes();
+        Packer::default().pack(&member(path, &content)).unwrap()
     }
 
-    fn archive(modules: &[ModuleFile]) -> Bytes {
-        super::archive(modules.to_vec(), &std::env::temp_dir()).unwrap()
+    fn archive(modules: &[PackedMember]) -> Bytes {
+        super::archive(modules.to_vec()).unwrap()
     }
 
     /// Expected values from `importlib.util.cache_from_source` of Python 3.11.

@@ -44,7 +44,7 @@ mod read;
 mod tests;
 mod write;
 
-pub use archive::{ArchiveError, ModuleFile, archive, entries, module_path};
+pub use archive::{ArchiveError, archive, entries, member, module_path};
 pub use marshal::Fault;
 
 use self::marshal::{CodeLayout, canonical_marshal};

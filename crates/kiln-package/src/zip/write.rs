@@ -59,50 +59,138 @@ pub enum WriteError {
 /// Writes an archive of `members` into `out`.
 pub fn write<'a>(
     members: impl IntoIterator<Item = NewMember<'a>>,
-    mut out: impl Write,
+    out: impl Write,
 ) -> Result<(), WriteError> {
-    let mut compressor = Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default());
-    let mut packed = Vec::new();
-    let mut directory = Vec::new();
-    let mut offset: u32 = 0;
-    let mut count: u16 = 0;
+    let (mut packer, mut archive) = (Packer::default(), Archive::new(out));
     for member in members {
-        let size = narrow(member.content.len())?;
-        let (method, data) = match deflate(&mut compressor, member.content, &mut packed) {
+        let (fields, data) = packer.compress(member.content)?;
+        archive.add(member.name, member.mode, fields, data)?;
+    }
+    archive.finish()
+}
+
+/// Writes an archive of members that are compressed already.
+pub fn write_packed(
+    members: impl IntoIterator<Item = PackedMember>,
+    out: impl Write,
+) -> Result<(), WriteError> {
+    let mut archive = Archive::new(out);
+    for member in members {
+        archive.add(&member.name, member.mode, member.fields, &member.data)?;
+    }
+    archive.finish()
+}
+
+/// A member whose data are as they will stand in an archive.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PackedMember {
+    name: String,
+    mode: u32,
+    data: Vec<u8>,
+    fields: Fields,
+}
+
+/// Compresses members one after another.
+pub struct Packer {
+    compressor: Compressor,
+    buffer: Vec<u8>,
+}
+
+impl Default for Packer {
+    fn default() -> Self {
+        Self {
+            compressor: Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default()),
+            buffer: Vec::new(),
+        }
+    }
+}
+
+impl Packer {
+    /// Compresses a member, to be written later.
+    pub fn pack(&mut self, member: &NewMember<'_>) -> Result<PackedMember, WriteError> {
+        let (fields, data) = self.compress(member.content)?;
+        Ok(PackedMember {
+            name: member.name.to_owned(),
+            mode: member.mode,
+            data: data.to_vec(),
+            fields,
+        })
+    }
+
+    fn compress<'a>(&'a mut self, content: &'a [u8]) -> Result<(Fields, &'a [u8]), WriteError> {
+        let size = narrow(content.len())?;
+        let (method, data) = match deflate(&mut self.compressor, content, &mut self.buffer) {
             Some(data) => (DEFLATED, data),
-            None => (STORED, member.content),
+            None => (STORED, content),
         };
         let fields = Fields {
             method,
-            crc32: crc32fast::hash(member.content),
+            crc32: crc32fast::hash(content),
             compressed: narrow(data.len())?,
             size,
         };
-        let local = local_header(&member, &fields)?;
-        out.write_all(&local)?;
-        out.write_all(data)?;
-        directory_record(&mut directory, &member, &fields, offset)?;
+        Ok((fields, data))
+    }
+}
+
+/// An archive that is being written.
+struct Archive<W> {
+    out: W,
+    directory: Vec<u8>,
+    offset: u32,
+    count: u16,
+}
+
+impl<W: Write> Archive<W> {
+    fn new(out: W) -> Self {
+        Self {
+            out,
+            directory: Vec::new(),
+            offset: 0,
+            count: 0,
+        }
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        mode: u32,
+        fields: Fields,
+        data: &[u8],
+    ) -> Result<(), WriteError> {
+        let local = local_header(name, fields)?;
+        self.out.write_all(&local)?;
+        self.out.write_all(data)?;
+        directory_record(&mut self.directory, name, mode, fields, self.offset)?;
         let length = narrow(local.len() + data.len())?;
-        offset = offset.checked_add(length).ok_or(WriteError::TooLarge)?;
-        count = count.checked_add(1).ok_or(WriteError::TooLarge)?;
+        let offset = self.offset.checked_add(length);
+        self.offset = offset.ok_or(WriteError::TooLarge)?;
+        self.count = self.count.checked_add(1).ok_or(WriteError::TooLarge)?;
+        Ok(())
     }
-    let directory_size = narrow(directory.len())?;
-    // Readers take these values for the sign of ZIP64.
-    if count == u16::MAX || offset.checked_add(directory_size).is_none() {
-        return Err(WriteError::TooLarge);
+
+    /// Writes the directory.
+    fn finish(mut self) -> Result<(), WriteError> {
+        let directory_size = narrow(self.directory.len())?;
+        // Readers take these values for the sign of ZIP64.
+        if self.count == u16::MAX || self.offset.checked_add(directory_size).is_none() {
+            return Err(WriteError::TooLarge);
+        }
+        let out = &mut self.out;
+        out.write_all(&self.directory)?;
+        out.write_all(&END)?;
+        out.write_all(&[0; 4])?;
+        out.write_all(&self.count.to_le_bytes())?;
+        out.write_all(&self.count.to_le_bytes())?;
+        out.write_all(&directory_size.to_le_bytes())?;
+        out.write_all(&self.offset.to_le_bytes())?;
+        out.write_all(&[0; 2])?;
+        Ok(())
     }
-    out.write_all(&directory)?;
-    out.write_all(&END)?;
-    out.write_all(&[0; 4])?;
-    out.write_all(&count.to_le_bytes())?;
-    out.write_all(&count.to_le_bytes())?;
-    out.write_all(&directory_size.to_le_bytes())?;
-    out.write_all(&offset.to_le_bytes())?;
-    out.write_all(&[0; 2])?;
-    Ok(())
 }
 
 /// What local header and directory both say of a member's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Fields {
     method: u16,
     crc32: u32,
@@ -127,31 +215,32 @@ impl Fields {
     }
 }
 
-fn local_header(member: &NewMember<'_>, fields: &Fields) -> Result<Vec<u8>, WriteError> {
-    if EntryPath::new(member.name).is_err() {
-        return Err(WriteError::Name(member.name.to_owned()));
+fn local_header(name: &str, fields: Fields) -> Result<Vec<u8>, WriteError> {
+    if EntryPath::new(name).is_err() {
+        return Err(WriteError::Name(name.to_owned()));
     }
     let mut header = LOCAL_HEADER.to_vec();
-    fields.put(&mut header, member.name)?;
-    header.extend(member.name.as_bytes());
+    fields.put(&mut header, name)?;
+    header.extend(name.as_bytes());
     Ok(header)
 }
 
 fn directory_record(
     directory: &mut Vec<u8>,
-    member: &NewMember<'_>,
-    fields: &Fields,
+    name: &str,
+    mode: u32,
+    fields: Fields,
     offset: u32,
 ) -> Result<(), WriteError> {
     directory.extend(DIRECTORY_HEADER);
     directory.extend(MADE_ON_UNIX.to_le_bytes());
-    fields.put(directory, member.name)?;
+    fields.put(directory, name)?;
     // No comment, first disk, binary.
     directory.extend([0; 6]);
-    let mode = REGULAR | (member.mode & 0o7777);
+    let mode = REGULAR | (mode & 0o7777);
     directory.extend((mode << 16).to_le_bytes());
     directory.extend(offset.to_le_bytes());
-    directory.extend(member.name.as_bytes());
+    directory.extend(name.as_bytes());
     Ok(())
 }
 
@@ -262,6 +351,11 @@ mod tests {
                 .iter()
                 .map(|(name, content)| NewMember { name, mode: 0o755, content })
                 .collect();
+            let mut packer = Packer::default();
+            let packed = new.iter().map(|member| packer.pack(member).unwrap());
+            let mut later = Vec::new();
+            write_packed(packed.collect::<Vec<_>>(), &mut later).unwrap();
+            prop_assert_eq!(&archive(&new)[..], later);
             let read = files(&archive(&new)).unwrap();
             prop_assert_eq!(read.len(), contents.len());
             for (read, (name, content)) in read.iter().zip(&contents) {

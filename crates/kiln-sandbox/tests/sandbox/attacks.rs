@@ -8,7 +8,7 @@ use std::{
 };
 
 use kiln_layer::EntryKind;
-use kiln_sandbox::{Choice, IdChoice, Job, Limits, Resource, SandboxError, TreeError};
+use kiln_sandbox::{Choice, IdChoice, Job, Limits, Resource, SandboxError, TreeChoice, TreeError};
 
 use crate::{
     root::{Store, run},
@@ -285,6 +285,35 @@ fn system_calls_without_use_are_refused() {
     }
     let vsock = call(&store, libc::SYS_socket, "40, 1, 0");
     assert_eq!(vsock, libc::EAFNOSUPPORT);
+}
+
+/// Descriptor 999 is not open: a call that reached the kernel would say so.
+#[test]
+fn jobs_do_not_wait_for_the_disk() {
+    let store = Store::new();
+    let syncs = [
+        (libc::SYS_fsync, "999"),
+        (libc::SYS_fdatasync, "999"),
+        (libc::SYS_syncfs, "999"),
+        (libc::SYS_sync_file_range, "999, 0, 0, 0"),
+        (libc::SYS_sync, ""),
+    ];
+    for (number, arguments) in syncs {
+        let script = format!("perl -e 'print syscall({number}, {arguments})'");
+        assert_eq!(store.output(&script), "0", "call {number}");
+    }
+    // Nor does the end of their tree.
+    let overlay = Choice {
+        tree: TreeChoice::Overlay,
+        ..Choice::default()
+    };
+    let job = store.job(&[], "cat /proc/self/mounts");
+    let (result, output) = run(&store.sandbox(overlay).unwrap(), &job, store.path());
+    result.unwrap();
+    let mut mounts = output.lines();
+    let root = mounts.find(|mount| mount.split(' ').nth(1) == Some("/"));
+    // Newer kernels say `fsync=volatile`.
+    assert!(root.unwrap().contains("volatile"), "{output}");
 }
 
 #[test]

@@ -134,6 +134,17 @@ fn a_read_only_tree_takes_only_temporary_files() {
     }
 }
 
+/// Volumes are the host's: what is written there must be as safe as people believe.
+#[test]
+fn people_sync_what_they_write() {
+    let store = Store::new();
+    let script = format!("perl -e 'syscall({}, 999); exit $!'", libc::SYS_fsync);
+    for kind in ids() {
+        let (_, status) = start(&store, kind, &program(&store, &script));
+        assert_eq!(status, libc::EBADF, "{kind:?}");
+    }
+}
+
 #[test]
 fn a_program_without_network_has_a_loopback_device_only() {
     let store = Store::new();

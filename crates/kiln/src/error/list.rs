@@ -373,7 +373,7 @@ fn actions() -> Vec<ExecuteError> {
             package: text("dash"),
             path: text("/bin/sh"),
         }),
-        ExecuteError::Bytecode(BytecodeError::Spool(denied())),
+        ExecuteError::Bytecode(BytecodeError::Channel(denied())),
         ExecuteError::BuildWheel {
             sdist: text("numpy-2.4.0.tar.gz"),
             source: BuildWheelError::Count(0),
