@@ -29,7 +29,7 @@ pub(crate) fn is_of_other_system(dynamic: &Dynamic) -> bool {
 
 /// Files of wheels that their projects load only where they can be loaded, so that what they need
 /// may be missing: wheel, file (the part of its name that does not vary), why.
-const OPTIONAL: [(&str, &str, &str); 2] = [
+const OPTIONAL: [(&str, &str, &str); 6] = [
     (
         "numba",
         "numba/np/ufunc/omppool",
@@ -39,6 +39,26 @@ const OPTIONAL: [(&str, &str, &str); 2] = [
         "numba",
         "numba/np/ufunc/tbbpool",
         "one of three threading layers, tried in turn",
+    ),
+    (
+        "nvidia-cufile",
+        "nvidia/cu13/lib/libcufile_rdma.so",
+        "loaded where the node has RDMA, whose libraries come with its drivers",
+    ),
+    (
+        "nvidia-cufile-cu12",
+        "nvidia/cufile/lib/libcufile_rdma.so",
+        "loaded where the node has RDMA, whose libraries come with its drivers",
+    ),
+    (
+        "nvidia-nvshmem-cu13",
+        "nvidia/nvshmem/lib/nvshmem_",
+        "transports and bootstraps, of which the environment chooses",
+    ),
+    (
+        "nvidia-nvshmem-cu12",
+        "nvidia/nvshmem/lib/nvshmem_",
+        "transports and bootstraps, of which the environment chooses",
     ),
 ];
 

@@ -75,6 +75,9 @@ pub(crate) fn config(
     })
 }
 
+/// What engines set where an image has no `PATH`; one that has gets nothing more.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Variables in the order of their first definition.
 #[derive(Default)]
 pub(crate) struct Environment<'a> {
@@ -110,7 +113,10 @@ impl<'a> Environment<'a> {
             let value = match self.values.get(variable.name) {
                 None => {
                     self.order.push(variable.name);
-                    variable.value
+                    match variable.name {
+                        "PATH" => format!("{}:{DEFAULT_PATH}", variable.value),
+                        _ => variable.value,
+                    }
                 }
                 Some(below) if variable.is_path && below.is_empty() => variable.value,
                 Some(below) if variable.is_path => format!("{}:{below}", variable.value),

@@ -11,7 +11,7 @@
 //! | `NVIDIA_REQUIRE_CUDA` | what the driver must know, checked at the start of a container |
 //! | `CUDA_VERSION` | the version that counts, `12.9` |
 //! | `LD_LIBRARY_PATH` | flavours `runtime` and `devel`: where NVIDIA's wheels keep libraries |
-//! | `CUDA_HOME`, `PATH` | flavour `devel`: the toolkit that has a compiler |
+//! | `CUDA_HOME`, `PATH` | flavour `devel`: the toolkit that has a compiler, or where it would be |
 //!
 //! # Where libraries are
 //!
@@ -77,9 +77,8 @@ pub(crate) fn environment(cuda: &Cuda, site: &str, installed: &Closure<'_>) -> V
         variable("NVIDIA_REQUIRE_CUDA", requirement(version, cuda.driver)),
         variable("CUDA_VERSION", version.to_string()),
     ];
-    if cuda.flavour == CudaFlavour::Devel
-        && let Some(home) = home(site, installed)
-    {
+    if cuda.flavour == CudaFlavour::Devel {
+        let home = home(cuda, site, installed);
         variables.push(path("PATH", format!("{home}/bin")));
         variables.push(variable("CUDA_HOME", home));
     }
@@ -212,19 +211,24 @@ fn library_directories(site: &str, installed: &Closure<'_>) -> Vec<String> {
 }
 
 /// Where the toolkit with the compiler is: what NVIDIA's wheels of CUDA 13 and later share, or what
-/// its OS packages install. Wheels of CUDA 12 bring no compiler.
-fn home(site: &str, installed: &Closure<'_>) -> Option<String> {
+/// its OS packages install; where none is installed, as below a toolkit, where it would be. Wheels of
+/// CUDA 12 bring no compiler.
+fn home(cuda: &Cuda, site: &str, installed: &Closure<'_>) -> String {
     let has_compiler = installed
         .wheels
         .iter()
         .any(|it| it.name == "nvidia-cuda-nvcc");
     if has_compiler && let Some(shared) = shared(installed) {
-        return Some(format!("{site}/nvidia/{shared}"));
+        return format!("{site}/nvidia/{shared}");
     }
     let compilers = installed.debs.iter();
     let compilers = compilers.filter_map(|it| it.name.strip_prefix("cuda-nvcc-"));
     let versions = compilers.filter_map(|it| CudaVersion::leading(&it.replace('-', ".")));
-    Some(format!("/usr/local/cuda-{}", versions.max()?))
+    match versions.max() {
+        Some(version) => format!("/usr/local/cuda-{version}"),
+        None if cuda.version.major >= 13 => format!("{site}/nvidia/cu{}", cuda.version.major),
+        None => format!("/usr/local/cuda-{}", cuda.version),
+    }
 }
 
 #[cfg(test)]

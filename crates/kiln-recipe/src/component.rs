@@ -1,6 +1,6 @@
 //! What the files of all kinds of components have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     family::Names,
@@ -126,9 +126,9 @@ pub(crate) fn os_packages(table: &mut Table<'_>) -> Vec<crate::OsPackage> {
 
 /// The items of a list of names without those that stand twice, which are reported.
 pub(crate) fn names_once<'a>(texts: Vec<Text<'a>>, key: &str) -> Vec<Text<'a>> {
-    let mut once: Vec<Text<'a>> = Vec::new();
+    let (mut seen, mut once) = (BTreeSet::new(), Vec::new());
     for text in texts {
-        if once.iter().any(|it| it.value == text.value) {
+        if !seen.insert(text.value.clone()) {
             text.error(format!("`{}` stands twice in `{key}`", text.value), None);
         } else {
             once.push(text);

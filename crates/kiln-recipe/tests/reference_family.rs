@@ -11,7 +11,7 @@ fn family() -> Family {
 }
 
 #[test]
-fn it_parses_and_has_nine_bundles_with_and_without_jupyter_on_two_bases() {
+fn it_parses_and_has_its_bundles_on_two_bases_for_processors_and_gpus() {
     let family = family();
     let names: Vec<_> = Candidate::of_family(&family)
         .into_iter()
@@ -50,6 +50,19 @@ fn it_parses_and_has_nine_bundles_with_and_without_jupyter_on_two_bases() {
     runtime-r-d13-py313_2026b
     jupyter-tensorflow-d13-py313_2026b
     runtime-tensorflow-d13-py313_2026b
+    cuda-jupyter-pytorch-d12-py311_2026b
+    cuda-runtime-pytorch-d12-py311_2026b
+    cuda-jupyter-pytorch-d13-py313_2026b
+    cuda-runtime-pytorch-d13-py313_2026b
+    cuda12-jupyter-tensorflow.gpu-d12-py311_2026b
+    cuda12-runtime-tensorflow.gpu-d12-py311_2026b
+    cuda12-jupyter-tensorflow.gpu-d13-py313_2026b
+    cuda12-runtime-tensorflow.gpu-d13-py313_2026b
+    cuda13.devel-jupyter-minimal-d12-py311_2026b
+    cuda13.devel-jupyter-minimal-d13-py313_2026b
+    cuda11-runtime-minimal-d12-py311_2026b
+    cuda12-runtime-minimal-d12-py311_2026b
+    cuda13.base-runtime-minimal-d12-py311_2026b
     ");
 }
 
@@ -98,8 +111,13 @@ fn every_requirement_is_pinned_to_major_and_minor() {
     for image in &family().images {
         for component in family().components(image) {
             for requirement in &component.requirements {
-                let (_, version) = requirement.text.split_once("~=").expect(&requirement.text);
-                assert_eq!(version.split('.').count(), 3, "{}", requirement.text);
+                let text = &requirement.text;
+                // NVIDIA's toolkit is a project whose last number is that of a build: `==13.2.*`.
+                let (_, version) = text
+                    .split_once("~=")
+                    .or_else(|| text.split_once("=="))
+                    .expect(text);
+                assert_eq!(version.split('.').count(), 3, "{text}");
             }
         }
     }

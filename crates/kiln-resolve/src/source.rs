@@ -104,7 +104,11 @@ impl<'a> Sources<'a> {
         let table = table.ok().and_then(|name| self.tables.get(&name));
         table.is_some_and(|table| {
             let previous = self.universes.previous;
+            let built_with = wheel.built_from.iter().flat_map(|it| &it.requirements);
             self.routes.fits(wheel)
+                && built_with
+                    .filter_map(|id| previous.wheel(id))
+                    .all(|it| self.routes.fits(it))
                 && previous.same_source(table.component, &wheel.name)
                 && self.universes.same_environment(self.root, wheel)
         })

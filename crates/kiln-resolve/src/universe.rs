@@ -100,10 +100,10 @@ impl Universes<'_> {
             .map(|node| Some((*node, self.previous.wheels(&nodes[*node].id)?)))
             .collect();
         let filled = match &old {
-            Some(old) if self.unchanged(&path, &above, below, old, wheels) => old.clone(),
             _ if own.iter().all(|node| nodes[*node].requirements.is_empty()) => {
                 own.iter().map(|node| (*node, Vec::new())).collect()
             }
+            Some(old) if self.unchanged(&path, &above, below, old, wheels) => old.clone(),
             _ => self
                 .solve(top, below, &path, &above, wheels)
                 .map_err(|cause| ResolveError::Python {

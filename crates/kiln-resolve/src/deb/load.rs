@@ -271,12 +271,10 @@ impl ArchiveSource<'_> {
     ) -> Result<(Vec<u8>, Option<Vec<u8>>), DebError> {
         let get = |name| self.get(&directory.path(name), MAX_IN_RELEASE, None);
         match get("InRelease") {
-            Err(error @ DebError::Fetch { .. }) if error.is_gone() => {
-                match (get("Release"), get("Release.gpg")) {
-                    (Ok(text), Ok(signature)) => Ok((text, Some(signature))),
-                    _ => Err(error),
-                }
-            }
+            Err(error @ DebError::Fetch { .. }) if error.is_gone() => match get("Release") {
+                Err(it) if it.is_gone() => Err(error),
+                text => Ok((text?, Some(get("Release.gpg")?))),
+            },
             result => result.map(|text| (text, None)),
         }
     }

@@ -353,7 +353,7 @@ impl Compiler<'_> {
         let output = start(&mut command).map_err(failed("start it"))?;
         let mut words = words(&output.stderr);
         if let Some(address) = self.routed.address() {
-            words = words.replace(&address, "its own index");
+            words = words.replace(address, "its own index");
         }
         match output.status.code() {
             Some(0) => {

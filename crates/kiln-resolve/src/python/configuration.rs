@@ -78,7 +78,7 @@ pub(super) fn configuration(
     });
     let first = routed.address().map(|url| Index {
         name: "routed".to_owned(),
-        url,
+        url: url.to_owned(),
         explicit: false,
     });
     let logins = (0..).zip(routed.logins()).map(|(number, login)| Index {

@@ -197,6 +197,8 @@ impl Routes {
 pub struct RoutedIndex {
     routes: Routes,
     directory: Option<tempfile::TempDir>,
+    /// The address of `directory`; there exactly when that is.
+    address: Option<String>,
     logins: Vec<ToolLogin>,
 }
 
@@ -234,6 +236,13 @@ impl RoutedIndex {
             };
             write(directory.path(), project, &page).map_err(disk(project))?;
         }
+        // Without an address uv would look for these projects in the primary index.
+        let address = match (&directory, routes.by_project.keys().next()) {
+            (Some(directory), Some(project)) => {
+                Some(address_of(directory.path()).map_err(disk(project))?)
+            }
+            _ => None,
+        };
         let mut sources: Vec<&str> = routes.sources().map(|(_, source)| source).collect();
         sources.sort_unstable();
         sources.dedup();
@@ -245,6 +254,7 @@ impl RoutedIndex {
         Ok(Self {
             routes: routes.clone(),
             directory,
+            address,
             logins,
         })
     }
@@ -255,10 +265,8 @@ impl RoutedIndex {
     }
 
     /// The address of the directory.
-    pub(super) fn address(&self) -> Option<String> {
-        let path = self.directory.as_ref()?.path().to_str()?;
-        // Paths have no logins, so that this shows all of it.
-        Some(Url::parse(path).ok()?.to_string())
+    pub(super) fn address(&self) -> Option<&str> {
+        self.directory.as_ref().and(self.address.as_deref())
     }
 
     /// The logins of the files' sources.
@@ -270,6 +278,14 @@ impl RoutedIndex {
     pub(crate) fn is_of(&self, routes: &Routes) -> bool {
         self.routes.sources().eq(routes.sources())
     }
+}
+
+/// The address of a directory. Paths have no logins, so that it shows all of it.
+fn address_of(directory: &Path) -> io::Result<String> {
+    let invalid = || io::Error::from(io::ErrorKind::InvalidFilename);
+    let path = directory.canonicalize()?;
+    let url = Url::parse(path.to_str().ok_or_else(invalid)?).map_err(|_| invalid())?;
+    Ok(url.to_string())
 }
 
 fn unread(project: &PackageName, route: &Route, cause: FetchError) -> RouteError {

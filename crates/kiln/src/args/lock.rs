@@ -41,8 +41,13 @@ pub(crate) struct Lint {
 /// Accepts `2026-11-22` and RFC 3339 instants. uv would refuse others too, but only when something
 /// must be chosen.
 fn day_or_instant(text: &str) -> Result<String, String> {
-    let is_day = text.parse::<jiff::civil::Date>().is_ok() && text.len() == "YYYY-MM-DD".len();
-    if is_day || text.parse::<jiff::Timestamp>().is_ok() {
+    let day = text.parse::<jiff::civil::Date>();
+    let day = day.ok().filter(|_| text.len() == "YYYY-MM-DD".len());
+    // A day means its end in UTC: left to uv it would mean another instant on another machine.
+    if let Some(next) = day.and_then(|day| day.tomorrow().ok()) {
+        return Ok(format!("{next}T00:00:00Z"));
+    }
+    if text.parse::<jiff::Timestamp>().is_ok() {
         return Ok(text.to_owned());
     }
     Err("not a day such as `2026-11-22` or an instant such as `2026-11-22T08:00:00Z`".to_owned())
@@ -54,11 +59,9 @@ mod tests {
 
     #[test]
     fn times_are_days_or_instants() {
-        for good in [
-            "2026-11-22",
-            "2026-11-22T08:00:00Z",
-            "2026-11-22T08:00:00+01:00",
-        ] {
+        let day = day_or_instant("2026-11-30");
+        assert_eq!(day.as_deref(), Ok("2026-12-01T00:00:00Z"));
+        for good in ["2026-11-22T08:00:00Z", "2026-11-22T08:00:00+01:00"] {
             assert_eq!(day_or_instant(good), Ok(good.to_owned()));
         }
         for bad in [
