@@ -57,7 +57,7 @@ impl Side {
         match Self::revision(word, project) {
             Ok(side) => Ok(side),
             Err(NoRevision::Unknown | NoRevision::Git(_)) if no_image.is_meant => {
-                Err(no_image.failure)
+                Err(*no_image.failure)
             }
             // What is no revision was probably meant for a name.
             Err(NoRevision::Unknown) => Err(Failure {
@@ -71,13 +71,13 @@ impl Side {
     /// An image of the lock as it is now.
     fn image(word: &str, project: &Project, platform: PlatformOption) -> Result<Self, NoImage> {
         let mut side = Self::current(project).map_err(|failure| NoImage {
-            failure,
+            failure: failure.into(),
             is_meant: false,
         })?;
         let image = project.one(&side.lock, word, platform);
         side.image = Some(image.map_err(|failure| NoImage {
+            failure: failure.into(),
             is_meant: project.is_near(&side.lock, word),
-            failure,
         })?);
         word.clone_into(&mut side.label);
         Ok(side)
@@ -133,7 +133,7 @@ impl Side {
 
 /// Why a word is no image of the lock as it is now.
 struct NoImage {
-    failure: Failure,
+    failure: Box<Failure>,
     /// Whether an image is meant all the same: a name is near, or there are several.
     is_meant: bool,
 }
