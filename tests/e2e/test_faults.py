@@ -442,6 +442,18 @@ class Several(Faults):
         self.assertEqual(self.built(bad), {"runtime-plain-s1-py311"})
         self.assert_recovers(bad)
 
+    def test_a_release_that_cannot_be_built_does_not_stop_the_others(self):
+        world = World("releases")
+        for name in ["0", "1"]:
+            (world.family / "releases" / name).mkdir(parents=True)
+        (world.family / "kiln.lock").rename(world.family / "releases/1/kiln.lock")
+        world.edit("kiln.toml", 'release = "1"', 'release = "2"')
+        words = ["there is no", "releases/0/kiln.lock", "not built: lab-plain_0", "`kiln lock`"]
+        images = ["lab-plain", "lab-plain_0", "lab-plain_1"]
+        said = self.assert_fails(world, ["build", *images], RECIPE, *words)
+        self.assertEqual(said.count("error: there is no"), 2, said)
+        self.assertEqual(self.built(world), {"lab-plain-s1-py311"})
+
     def test_the_table_says_what_images_share(self):
         good = world("shared")
         lines = good.kiln.json("build", "--all", env=good.mirror.env)
@@ -598,6 +610,29 @@ class Processes(Faults):
             _, said = child.communicate(timeout=20)
         self.assertEqual(child.returncode, 130, said)
         self.assertIn("run it again", said)
+        self.assert_recovers(bad)
+
+    def test_an_interrupted_build_says_what_had_failed_before(self):
+        bad = world("failed-then-interrupted")
+        command = [harness.KILN, "--store", bad.store, "--family", bad.family]
+        with (
+            bad.mirror.faulty("gamma-1.0-py3", status(404)),
+            bad.mirror.faulty("libsmall", lambda handler, body: time.sleep(30)),
+            subprocess.Popen(
+                [*command, "--output", "json", "build", "--all"],
+                env={**os.environ, **bad.mirror.env},
+                stdout=subprocess.PIPE,
+                text=True,
+            ) as child,
+        ):
+            failed = []
+            for line in map(json.loads, child.stdout):
+                if line["event"] == "given-up":
+                    child.send_signal(signal.SIGINT)
+                if line["event"] in ["image-failed", "failed"]:
+                    failed.append((line["event"], line["code"], "gamma-1.0" in str(line)))
+        self.assertEqual(child.returncode, 130)
+        self.assertEqual(failed, [("image-failed", NETWORK, True), ("failed", 130, False)])
         self.assert_recovers(bad)
 
     def test_without_threads_a_build_ends_and_the_next_goes_on(self):

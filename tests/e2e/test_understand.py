@@ -21,6 +21,14 @@ def layers(world, image):
     return {layer["digest"]: layer["size"] for layer in manifest["layers"]}
 
 
+def commit(family):
+    """Makes a repository of a family; gives how git is called there."""
+    git = ["git", "-C", family, "-c", "user.name=T", "-c", "user.email=t@example.org"]
+    for words in [("init",), ("add", "."), ("commit", "--message", "first")]:
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    return git
+
+
 class Why(unittest.TestCase):
     def test_paths_begin_at_requirements_of_the_family(self):
         world = World("why")
@@ -84,6 +92,69 @@ class Diff(unittest.TestCase):
         # The repository is as it was.
         status = subprocess.run([*git, "status", "--short"], check=True, capture_output=True)
         self.assertEqual(status.stdout.split(), [b"M", b"kiln.lock"])
+
+    def test_a_release_is_compared_with_its_own_lock(self):
+        world = World("diff-release")
+        own = world.family / "releases/1"
+        own.mkdir(parents=True)
+        shutil.copytree(world.family / "bundles", own / "bundles")
+        (world.family / "kiln.lock").rename(own / "kiln.lock")
+        world.edit("kiln.toml", 'release = "1"', 'release = "2"')
+        world.edit("bundles/plain/bundle.toml", '["alpha", "beta"]', '["alpha"]')
+        world.run("lock")
+        commit(world.family)
+        for same in ["HEAD", own / "kiln.lock"]:
+            told = world.kiln.json("--release", "1", "diff", same)[0]
+            self.assertIsNone(told["note"])
+            self.assertEqual([it["same"] for it in told["images"]], [True, True])
+            self.assertTrue(all("_1_" in it["from"] for it in told["images"]), told)
+        told = world.kiln.json("diff", own / "kiln.lock")[0]
+        self.assertEqual([it["package"] for it in told["packages"]], ["beta"])
+        self.assertIsNone(told["note"])
+
+    def test_revisions_are_compared_whatever_lock_there_is_today_and_from_a_hook(self):
+        world = World("diff-history")
+        git = commit(world.family)
+        subprocess.run([*git, "tag", "v1"], check=True)
+        subprocess.run([*git, "rm", "--quiet", "--cached", "kiln.lock"], check=True)
+        (world.family / "kiln.lock").unlink()
+        elsewhere = {"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere/index"}
+        for words, count in [(("v1", "HEAD"), 2), (("v1:lab-plain", "HEAD:lab-plain"), 1)]:
+            told = world.kiln.json("diff", *words, env=elsewhere)[0]
+            self.assertEqual([it["same"] for it in told["images"]], [True] * count)
+        code, said = world.fails("diff", "v1")
+        self.assertNotEqual(code, USAGE)
+        self.assertIn("`kiln lock` makes it", said)
+
+    def test_of_two_platforms_one_is_meant(self):
+        def change(mirror, family):
+            path = family / "kiln.toml"
+            text = path.read_text()
+            path.write_text(text.replace('["linux/amd64"]', '["linux/amd64", "linux/arm64"]'))
+
+        world = World("diff-platforms", change)
+        commit(world.family)
+        for option in [(), ("--platform", "linux/arm64")]:
+            told = world.kiln.json("diff", "HEAD:lab-plain", *option)[0]
+            self.assertEqual([it["same"] for it in told["images"]], [True])
+            self.assertIsNone(world.kiln.json("size", "lab-plain", *option)[0]["layers"])
+        world.edit("kiln.toml", ', "linux/arm64"', "")
+        world.run("lock")
+        code, said = world.fails("size", "lab-plain", "--platform", "linux/arm64")
+        self.assertEqual(code, USAGE)
+        self.assertIn("it is locked for linux/amd64", said)
+
+    def test_an_image_that_is_not_clear_is_answered_with_the_near_ones(self):
+        world = World("diff-words")
+        answers = {"plain": "may mean 2 images", "lab-plian": "did you mean `lab-plain"}
+        for word, answer in answers.items():
+            code, said = world.fails("diff", word, "lab-plain")
+            self.assertEqual(code, USAGE)
+            self.assertIn(answer, said)
+            self.assertNotIn("git", said)
+        code, said = world.fails("diff", "lab-plain")
+        self.assertEqual(code, USAGE)
+        self.assertIn("or what it was: `kiln diff REV:lab-plain`", said)
 
     def test_what_cannot_be_compared_is_said(self):
         world = World("nothing-to-compare")

@@ -18,10 +18,10 @@ use crate::{
     assemble,
     error::BuildError,
     event::Event,
-    goals::{Goal, Setback},
+    goals::{self, Goal, Setback},
     inputs::FamilyFiles,
     outline,
-    schedule::Run,
+    schedule::{Outcome, Run},
 };
 
 /// How to build.
@@ -56,6 +56,8 @@ pub struct Built {
     /// Why the others were not, in the order in which that was found; their goals are places in
     /// [`Built::names`].
     pub setbacks: Vec<Setback>,
+    /// What ended the build before all images were tried.
+    pub ended: Option<BuildError>,
     /// The names of all images of the plan, each once.
     pub names: Vec<String>,
     /// Where the time went.
@@ -69,8 +71,11 @@ pub struct Built {
 }
 
 impl Built {
-    /// The build of all images: the first failure, if there was one.
+    /// The build of all images: what ended it, or the first failure, if there was one.
     pub fn whole(mut self) -> Result<Self, BuildError> {
+        if let Some(error) = self.ended.take() {
+            return Err(error);
+        }
         if self.setbacks.is_empty() {
             return Ok(self);
         }
@@ -119,6 +124,14 @@ pub struct Done {
     pub download_bytes: u64,
 }
 
+/// How far a build came with its goals.
+struct Reached {
+    done: Done,
+    setbacks: Vec<Setback>,
+    /// What ended everything.
+    ended: Option<BuildError>,
+}
+
 /// What a build works with, besides the plan.
 #[derive(Clone, Copy)]
 pub struct Builder<'a> {
@@ -138,7 +151,8 @@ pub struct Builder<'a> {
 
 impl Builder<'_> {
     /// Builds the images of `plan` into the store. An image that cannot be built does not stop
-    /// the others ([`Built::setbacks`]); an error concerns all.
+    /// the others ([`Built::setbacks`]), and what ends everything hides no other failure
+    /// ([`Built::ended`]); an error comes before any step.
     pub fn build(&self, plan: &Plan) -> Result<Built, BuildError> {
         let mut names = Vec::<String>::new();
         let mut goals = Vec::<Goal>::new();
@@ -158,36 +172,47 @@ impl Builder<'_> {
             goals[goal].steps.extend(layers);
             goal_of.push(goal);
         }
-        let (mut done, mut setbacks) = self.goals(plan, &goals)?;
+        let Reached {
+            mut done,
+            mut setbacks,
+            mut ended,
+        } = self.goals(plan, &goals)?;
         let started = Instant::now();
         let mut images = Vec::with_capacity(plan.images.len());
         for (goal, name) in names.iter().enumerate() {
+            if ended.is_some() {
+                break;
+            }
             if setbacks.iter().any(|it| it.goals.contains(&goal)) {
                 continue;
             }
             let places = (0..plan.images.len()).filter(|&place| goal_of[place] == goal);
             match self.assemble(plan, name, places, &done) {
                 Ok(built) => images.extend(built),
-                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) if error.concerns_all() => ended = Some(error),
                 Err(error) => {
-                    (self.events)(Event::GivenUp {
-                        images: vec![name.clone()],
-                        why: error.to_string(),
-                        left: names.len() - 1 - setbacks.len(),
-                    });
+                    let why = error.to_string();
                     setbacks.push(Setback {
                         error,
                         goals: vec![goal],
+                    });
+                    (self.events)(Event::GivenUp {
+                        images: vec![name.clone()],
+                        why,
+                        left: goals::left(names.len(), &setbacks),
                     });
                 }
             }
         }
         images.sort_by_key(|(place, _)| *place);
         done.timings.assemble = started.elapsed();
-        self.sweep();
+        if ended.is_none() {
+            self.sweep();
+        }
         Ok(Built {
             images: images.into_iter().map(|(_, image)| image).collect(),
             setbacks,
+            ended,
             names,
             timings: done.timings,
             steps_run: done.steps_run,
@@ -260,15 +285,16 @@ impl Builder<'_> {
             name: String::new(),
             steps: roots.to_vec(),
         };
-        let (done, setbacks) = self.goals(plan, &[goal])?;
-        match setbacks.into_iter().next() {
-            Some(setback) => Err(setback.error),
-            None => Ok(done),
+        let reached = self.goals(plan, &[goal])?;
+        let setback = reached.setbacks.into_iter().next();
+        match reached.ended.or(setback.map(|it| it.error)) {
+            Some(error) => Err(error),
+            None => Ok(reached.done),
         }
     }
 
     /// Runs what is missing for each goal.
-    fn goals(&self, plan: &Plan, goals: &[Goal]) -> Result<(Done, Vec<Setback>), BuildError> {
+    fn goals(&self, plan: &Plan, goals: &[Goal]) -> Result<Reached, BuildError> {
         let started = Instant::now();
         let keys: Vec<_> = plan.steps.iter().map(|step| step.key).collect();
         let mut known = self.store.results(&keys)?;
@@ -297,11 +323,18 @@ impl Builder<'_> {
             with: *self,
             sandbox: OnceLock::new(),
         };
-        let (results, setbacks) = if all.is_empty() {
-            (results, Vec::new())
+        let Outcome {
+            results,
+            setbacks,
+            ended,
+        } = if all.is_empty() {
+            Outcome {
+                results,
+                setbacks: Vec::new(),
+                ended: None,
+            }
         } else {
-            let outcome = run.steps(results, todo, wanted, &mut timings)?;
-            (outcome.results, outcome.setbacks)
+            run.steps(results, todo, wanted, &mut timings)
         };
         let mut new = vec![false; plan.steps.len()];
         for &step in all.iter().filter(|&&step| results[step].is_some()) {
@@ -315,7 +348,11 @@ impl Builder<'_> {
             downloads,
             download_bytes,
         };
-        Ok((done, setbacks))
+        Ok(Reached {
+            done,
+            setbacks,
+            ended,
+        })
     }
 }
 

@@ -21,6 +21,12 @@ pub struct Setback {
     pub goals: Vec<usize>,
 }
 
+/// How many of `count` goals no setback concerns.
+pub(crate) fn left(count: usize, setbacks: &[Setback]) -> usize {
+    let given_up: usize = setbacks.iter().map(|it| it.goals.len()).sum();
+    count.saturating_sub(given_up)
+}
+
 /// Which goals can still be reached.
 #[derive(Debug)]
 pub(crate) struct Goals {
@@ -135,5 +141,7 @@ mod tests {
         let given_up = goals.give_up(&[0], BuildError::Interrupted).unwrap();
         assert_eq!(given_up.goals, [0, 1]);
         assert_eq!(given_up.unwanted, [1, 0, 2]);
+        // One setback, two goals.
+        assert_eq!(left(3, &goals.into_setbacks()), 1);
     }
 }

@@ -105,6 +105,8 @@ pub(crate) struct Outcome {
     pub(crate) results: Vec<Option<ActionResult>>,
     /// What went wrong on the way.
     pub(crate) setbacks: Vec<Setback>,
+    /// What ended everything.
+    pub(crate) ended: Option<BuildError>,
 }
 
 /// Stops the other workers when one panics: they would wait for its step for ever.
@@ -119,6 +121,12 @@ impl Drop for Alarm<'_> {
     }
 }
 
+/// A batch, for people.
+fn compiling(wheels: usize) -> String {
+    let s = if wheels == 1 { "" } else { "s" };
+    format!("compile {wheels} wheel{s}")
+}
+
 impl Run<'_> {
     /// Runs the steps that are missing for each goal (`todo`).
     pub(crate) fn steps(
@@ -127,7 +135,7 @@ impl Run<'_> {
         todo: Vec<Vec<usize>>,
         wanted: Vec<Wanted>,
         timings: &mut Timings,
-    ) -> Result<Outcome, BuildError> {
+    ) -> Outcome {
         let started = Instant::now();
         let steps: BTreeSet<usize> = todo.iter().flatten().copied().collect();
         let mut waiting: HashMap<Digest, Vec<usize>> = wanted
@@ -195,13 +203,11 @@ impl Run<'_> {
         timings.pack = state
             .packing
             .map_or(Duration::ZERO, |(first, last)| last - first);
-        match state.failure {
-            Some(error) => Err(error),
-            None if state.unfinished > 0 => Err(BuildError::Interrupted),
-            None => Ok(Outcome {
-                results: state.results,
-                setbacks: state.goals.into_setbacks(),
-            }),
+        let interrupted = (state.unfinished > 0).then_some(BuildError::Interrupted);
+        Outcome {
+            results: state.results,
+            setbacks: state.goals.into_setbacks(),
+            ended: state.failure.or(interrupted),
         }
     }
 
@@ -283,7 +289,7 @@ impl Run<'_> {
         let started = Instant::now();
         let title = match batch {
             [step] => self.plan.steps[*step].title.clone(),
-            steps => format!("compile {} wheels", steps.len()),
+            steps => compiling(steps.len()),
         };
         (self.with.events)(Event::StepStarted {
             step: batch[0],
@@ -294,11 +300,7 @@ impl Run<'_> {
                 let size = results.iter().map(|result| result.blob().1).sum();
                 let mut state = shared.lock();
                 for (&step, result) in batch.iter().zip(results) {
-                    state.results[step] = Some(result);
-                    if state.goals.want(step) {
-                        state.unfinished -= 1;
-                    }
-                    self.less_missing(&mut state, shared, &shared.dependents[step]);
+                    self.settle(&mut state, shared, step, result);
                 }
                 drop(state);
                 (self.with.events)(Event::StepFinished {
@@ -314,13 +316,60 @@ impl Run<'_> {
                 if batch.len() == 1 || error.concerns_all() {
                     return self.failed(shared, batch, error);
                 }
-                for step in batch {
-                    if shared.want_any(&[*step]) && !shared.has_ended() {
-                        self.carry_out(shared, &[*step]);
+                match self.recorded(shared, batch, started) {
+                    Ok(left) => {
+                        for step in left {
+                            if shared.want_any(&[step]) && !shared.has_ended() {
+                                self.carry_out(shared, &[step]);
+                            }
+                        }
                     }
+                    Err(error) => shared.end(error),
                 }
             }
         }
+    }
+
+    /// Takes the results that a batch has recorded before it failed. The steps that have none.
+    fn recorded(
+        &self,
+        shared: &Shared,
+        batch: &[usize],
+        started: Instant,
+    ) -> Result<Vec<usize>, BuildError> {
+        let key = |step: usize| self.plan.steps[step].key;
+        let keys: Vec<_> = batch.iter().map(|&step| key(step)).collect();
+        let known = self.with.store.results(&keys)?;
+        let (there, left): (Vec<usize>, Vec<usize>) = batch
+            .iter()
+            .partition(|&&step| known.contains_key(&key(step)));
+        let mut state = shared.lock();
+        for &step in &there {
+            if let Some(result) = known.get(&key(step)) {
+                self.settle(&mut state, shared, step, result.clone());
+            }
+        }
+        drop(state);
+        shared.changed.notify_all();
+        if let Some(&step) = there.first() {
+            (self.with.events)(Event::StepFinished {
+                step,
+                steps: there.len(),
+                title: compiling(there.len()),
+                size: known.values().map(|result| result.blob().1).sum(),
+                took: started.elapsed(),
+            });
+        }
+        Ok(left)
+    }
+
+    /// The result of a step is there.
+    fn settle(&self, state: &mut State, shared: &Shared, step: usize, result: ActionResult) {
+        state.results[step] = Some(result);
+        if state.goals.want(step) {
+            state.unfinished -= 1;
+        }
+        self.less_missing(state, shared, &shared.dependents[step]);
     }
 
     fn memory(&self, batch: &[usize]) -> u64 {

@@ -19,7 +19,7 @@ pub const MAX_FILES: usize = 4096;
 pub const MAX_DEPTH: usize = 16;
 
 /// The directories of a family that are read; everything else beside them is not ours.
-const DIRECTORIES: [&str; 5] = ["accelerators", "bases", "bundles", "ides", "keyrings"];
+pub const DIRECTORIES: [&str; 5] = ["accelerators", "bases", "bundles", "ides", "keyrings"];
 
 /// The directory of releases that have files of their own.
 pub const RELEASES: &str = "releases";

@@ -129,8 +129,8 @@ mod source;
 
 pub use error::{RecipeError, RecipeErrors, near_names};
 pub use files::{
-    FamilyFiles, MAX_DEPTH, MAX_FILE, MAX_FILES, MAX_TOTAL, RELEASES, ReadError, read_family,
-    read_release, releases,
+    DIRECTORIES, FamilyFiles, MAX_DEPTH, MAX_FILE, MAX_FILES, MAX_TOTAL, RELEASES, ReadError,
+    read_family, read_release, releases,
 };
 pub use model::*;
 pub use name::{ImageName, MAX_NAME, NameError, NamePattern, PatternError, is_name_part};

@@ -8,7 +8,7 @@ pub(crate) const NEGATIVE: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// A family file, or the lock, is wrong or does not fit the other.
 pub(crate) const RECIPE: u8 = 3;
-/// No versions fit the requirements.
+/// No versions fit the requirements, or images would move that a change does not concern.
 pub(crate) const RESOLUTION: u8 = 4;
 /// A source cannot be reached, or needs to be and `--offline` forbids it.
 pub(crate) const NETWORK: u8 = 5;

@@ -1,16 +1,20 @@
 //! The family that a command works on, its lock, and the tools it needs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use kiln_fetch::{FetchOptions, Fetcher, SourceConfig, Sources};
 use kiln_lock::{Lock, LockedImage};
-use kiln_recipe::{Candidate, Family, RELEASES};
+use kiln_recipe::{Candidate, Family, RELEASES, SelectError};
 use kiln_store::Store;
 
-use crate::{args::Global, error::Failure, exit};
+use crate::{
+    args::{Global, PlatformOption},
+    error::Failure,
+    exit,
+};
 
 /// The name of the lock file.
 pub(crate) const LOCK_FILE: &str = "kiln.lock";
@@ -61,6 +65,19 @@ impl Project {
         self.lock_dir.join(LOCK_FILE)
     }
 
+    /// Where the lock is in the family's directory.
+    pub(crate) fn lock_place(&self) -> String {
+        match self.own_release() {
+            Some(name) => format!("{RELEASES}/{name}/{LOCK_FILE}"),
+            None => LOCK_FILE.to_owned(),
+        }
+    }
+
+    /// The release that is meant, if it is one that has files of its own.
+    pub(crate) fn own_release(&self) -> Option<&str> {
+        (self.lock_dir != self.dir).then_some(&self.family.release)
+    }
+
     /// The lock, if there is one.
     pub(crate) fn read_lock(&self) -> Result<Option<Lock>, Failure> {
         let path = self.lock_path();
@@ -99,11 +116,9 @@ impl Project {
         if all {
             return Ok(lock.images.iter().collect());
         }
-        let candidates: Vec<_> = lock.images.iter().map(candidate).collect();
         let mut chosen = Vec::new();
         for selector in selectors {
-            let default_base = self.family.default_base.as_deref();
-            chosen.extend(kiln_recipe::select(&candidates, selector, default_base)?);
+            chosen.extend(self.places(lock, selector)?);
         }
         chosen.sort_unstable();
         chosen.dedup();
@@ -111,6 +126,57 @@ impl Project {
             .into_iter()
             .map(|index| &lock.images[index])
             .collect())
+    }
+
+    /// The place of the one locked image that `word` means. Of images that differ in the platform
+    /// alone it is that of the option, or this machine's.
+    pub(crate) fn one(
+        &self,
+        lock: &Lock,
+        word: &str,
+        option: PlatformOption,
+    ) -> Result<usize, Failure> {
+        let chosen = self.places(lock, word)?;
+        let of = |place: &usize| &lock.images[*place];
+        let kinds: BTreeSet<_> = chosen
+            .iter()
+            .map(of)
+            .map(|it| (&it.base, &it.accelerator, &it.bundle, &it.ide))
+            .collect();
+        if kinds.len() > 1 {
+            let message = format!("`{word}` means {} images", kinds.len());
+            return Err(Failure::new(exit::USAGE, message).hint("name one"));
+        }
+        let platforms: Vec<_> = chosen
+            .iter()
+            .map(|it| of(it).platform.to_string())
+            .collect();
+        let wanted = match option.platform {
+            Some(platform) => platform.to_string(),
+            None if platforms.len() == 1 => platforms[0].clone(),
+            None => host_platform(),
+        };
+        let place = platforms.iter().position(|it| *it == wanted);
+        place.map(|place| chosen[place]).ok_or_else(|| {
+            let message = format!("`{word}` is not locked for {wanted}");
+            Failure::new(exit::USAGE, message).hint(format!(
+                "it is locked for {}: choose with `--platform`",
+                platforms.join(" and ")
+            ))
+        })
+    }
+
+    /// Whether `word` looks like the name of an image: it means some, or a name is near.
+    pub(crate) fn is_near(&self, lock: &Lock, word: &str) -> bool {
+        let far = |error: &SelectError| matches!(error, SelectError::Unknown { nearest: None, .. });
+        !self.places(lock, word).is_err_and(|error| far(&error))
+    }
+
+    /// The places of the locked images that a selector means.
+    fn places(&self, lock: &Lock, selector: &str) -> Result<Vec<usize>, SelectError> {
+        let candidates: Vec<_> = lock.images.iter().map(candidate).collect();
+        let default_base = self.family.default_base.as_deref();
+        kiln_recipe::select(&candidates, selector, default_base)
     }
 
     /// Named sources and verified downloads, as this family and this host have them.
@@ -155,6 +221,16 @@ pub(crate) fn candidate(image: &LockedImage) -> Candidate {
         bundle: image.bundle.clone(),
         ide: image.ide.clone(),
     }
+}
+
+/// This machine's platform, as OCI names it.
+pub(crate) fn host_platform() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("linux/{architecture}")
 }
 
 pub(crate) fn fetcher(

@@ -5,17 +5,26 @@ use std::{
     fs,
     path::Path,
     process::{Command as Process, Stdio},
-    sync::Mutex,
+    sync::{Mutex, atomic::AtomicBool},
 };
 
+use kiln_fetch::{FetchOptions, Fetcher, SourceConfig, Sources};
 use kiln_layer::EntryKind;
 use kiln_package::zip::{self, Member, NewMember};
-use kiln_plan::{ACTION_FORMAT, Action, Archive, Compression, Files, Kind, Placement};
-use kiln_recipe::{Platform, PythonVersion};
+use kiln_plan::{
+    ACTION_FORMAT, Action, Archive, Compression, Files, Input, Kind, Origin, Placement, Plan, Step,
+};
+use kiln_recipe::{ComponentId, ComponentKind, Platform, PythonVersion};
+use kiln_sandbox::Choice;
+use kiln_store::Store;
 use tempfile::TempDir;
 
 use super::*;
-use crate::execute::{Product, product};
+use crate::{
+    Builder, Event, FamilyFiles, Options,
+    error::BuildError,
+    execute::{Product, product},
+};
 
 /// Major and minor version of the host's Python.
 fn host_python() -> PythonVersion {
@@ -451,4 +460,72 @@ fn a_file_of_the_family_removes_the_module_of_the_source_that_it_replaces() {
     let last = entries.last().unwrap();
     assert_eq!(last.path.as_bytes(), &module.as_bytes()[1..]);
     assert!(matches!(last.kind, EntryKind::Whiteout));
+}
+
+/// Wheels without sources need no compiler. Of the others nothing is there: the runtime is missing.
+#[test]
+fn what_a_failed_batch_has_recorded_is_not_made_again() {
+    let mut bench = Bench::new();
+    let root = bench.directory.path().join("family");
+    fs::create_dir(&root).unwrap();
+    let wheels = [("empty", "empty/data"), ("full", "full/module.py")];
+    let steps = wheels.map(|(name, path)| {
+        let bytecode = bench.action(name, &[(path, "x = 1\n")]);
+        let wheel = &bench.wheels[&bytecode.wheel.sha256];
+        fs::write(root.join(&bytecode.wheel.file), wheel).unwrap();
+        let input = Input {
+            sha256: bytecode.wheel.sha256,
+            size: wheel.len() as u64,
+            origin: Origin::Family(bytecode.wheel.file.clone()),
+        };
+        let action = Action {
+            format: ACTION_FORMAT,
+            platform: Platform::LinuxAmd64,
+            compression: Compression::default(),
+            kind: Kind::Bytecode(bytecode),
+        };
+        Step {
+            key: action.key(),
+            action,
+            component: ComponentId {
+                kind: ComponentKind::Bundle,
+                name: "a".into(),
+            },
+            title: name.to_owned(),
+            inputs: vec![input],
+            needs: Vec::new(),
+        }
+    });
+    let plan = Plan {
+        steps: steps.to_vec(),
+        images: Vec::new(),
+    };
+    let store = Store::open(bench.directory.path().join("store")).unwrap();
+    let sources = Sources::new(SourceConfig::new(BTreeMap::new()));
+    let started = Mutex::new(Vec::new());
+    let error = Builder {
+        store: &store,
+        fetcher: &Fetcher::new(FetchOptions::new(sources)).unwrap(),
+        family: &FamilyFiles { root },
+        options: &Options {
+            jobs: 2,
+            sandbox: Choice::default(),
+            twice: false,
+        },
+        events: &|event| {
+            if let Event::StepStarted { title, .. } = event {
+                started.lock().unwrap().push(title);
+            }
+        },
+        cancelled: &AtomicBool::new(false),
+    }
+    .steps(&plan, &[0, 1])
+    .unwrap_err();
+    assert!(
+        matches!(&error, BuildError::Step { title, .. } if title == "full"),
+        "{error:?}"
+    );
+    assert_eq!(started.into_inner().unwrap(), ["compile 2 wheels", "full"]);
+    let known = store.results(&[plan.steps[0].key, plan.steps[1].key]);
+    assert_eq!(known.unwrap().len(), 1);
 }

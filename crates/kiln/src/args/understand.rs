@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 use clap_complete::ArgValueCandidates;
 
+use super::PlatformOption;
 use crate::completion;
 
 #[derive(Debug, ClapArgs)]
@@ -28,6 +29,8 @@ pub(crate) struct Diff {
     /// What is, in the same words [default: the family's lock as it is now]
     #[arg(value_name = "B", add = ArgValueCandidates::new(completion::locked_images))]
     pub(crate) after: Option<String>,
+    #[command(flatten)]
+    pub(crate) platform: PlatformOption,
     /// How the comparison is written
     #[arg(long, value_enum, default_value_t = DiffFormat::Text)]
     pub(crate) format: DiffFormat,
@@ -47,6 +50,8 @@ pub(crate) struct Size {
     /// The image: a full name or any unambiguous part of one
     #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(completion::locked_images))]
     pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) platform: PlatformOption,
     /// How many packages are shown, the largest first
     #[arg(long, value_name = "N", default_value_t = 15)]
     pub(crate) packages: u16,

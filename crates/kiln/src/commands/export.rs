@@ -65,7 +65,7 @@ pub(crate) fn image(store: &Store, name: &str, option: PlatformOption) -> Result
     let wanted = match option.platform {
         Some(platform) => platform.to_string(),
         None if images.len() == 1 => platforms[0].clone(),
-        None => host_platform(),
+        None => project::host_platform(),
     };
     match platforms.iter().position(|platform| *platform == wanted) {
         Some(position) => Ok(images.swap_remove(position)),
@@ -80,16 +80,6 @@ pub(crate) fn image(store: &Store, name: &str, option: PlatformOption) -> Result
             )),
         ),
     }
-}
-
-/// This machine's platform, as OCI names it.
-pub(crate) fn host_platform() -> String {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!("linux/{architecture}")
 }
 
 /// The names of the images of the store that the selectors mean.

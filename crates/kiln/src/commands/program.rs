@@ -14,6 +14,7 @@ use crate::{
     exit,
     output::Output,
     progress::Unpacking,
+    project,
 };
 
 /// What an image says about the programs in it (image-spec, config.md). What is left out is empty.
@@ -63,7 +64,7 @@ pub(crate) fn find(
     let name = export::one(store, global, selector)?;
     let image = export::image(store, &name, options.platform)?;
     let platform = image.platform.to_string();
-    if platform != export::host_platform() {
+    if platform != project::host_platform() {
         let message = format!("this machine cannot run programs for {platform}");
         return Err(Failure::new(exit::SANDBOX, message));
     }

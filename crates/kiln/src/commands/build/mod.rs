@@ -2,15 +2,22 @@
 
 mod summary;
 
-use std::{thread::available_parallelism, time::Instant};
+use std::{
+    cell::OnceCell,
+    sync::{Arc, atomic::AtomicBool},
+    thread::available_parallelism,
+    time::Instant,
+};
 
 use kiln_build::{Builder, Built, BuiltImage, FamilyFiles, Options};
+use kiln_plan::Plan;
+use kiln_store::Store;
 
 use crate::{
     args::{Build, Global},
     commands::{debug, lock, plan},
     error::Failure,
-    interrupt,
+    exit, interrupt,
     output::{Output, bytes, count},
     progress::Reporter,
     project::{self, Project},
@@ -22,18 +29,38 @@ use crate::{
 const UNPACKERS: usize = 4;
 
 pub(crate) fn run(args: &Build, global: &Global, output: &Output) -> Result<(), Failure> {
+    let cancelled = OnceCell::new();
+    let mut first = None;
     for (global, selectors) in project::by_release(global, &args.selection.images)? {
-        of_release(args, &selectors, &global, output)?;
+        match of_release(args, &selectors, &global, output, &cancelled) {
+            Ok(()) => {}
+            Err(failure) if ends_all(&failure) => {
+                if let Some((first, selectors)) = first {
+                    output.failure(&Failure::of_images(first, selectors));
+                }
+                return Err(failure);
+            }
+            Err(failure) if first.is_none() => first = Some((failure, selectors)),
+            Err(failure) => output.failure(&failure.of_images(selectors)),
+        }
     }
-    Ok(())
+    first.map_or(Ok(()), |(failure, _)| Err(failure))
 }
 
-/// Builds images of one release.
+/// Whether other releases would fail in the same way, or the user wants none.
+fn ends_all(failure: &Failure) -> bool {
+    let codes = [exit::INTERRUPTED, exit::STORAGE, exit::INTERNAL];
+    codes.contains(&failure.code)
+}
+
+/// Builds images of one release. All releases have one flag for interrupts, which is made once
+/// something can be interrupted.
 fn of_release(
     args: &Build,
     selectors: &[String],
     global: &Global,
     output: &Output,
+    cancelled: &OnceCell<Arc<AtomicBool>>,
 ) -> Result<(), Failure> {
     let started = Instant::now();
     let jobs = jobs(args.jobs);
@@ -64,41 +91,52 @@ fn of_release(
             twice: args.twice,
         },
         events: &|event| reporter.event(&event),
-        cancelled: &interrupt::flag(),
+        cancelled: cancelled.get_or_init(interrupt::flag),
     }
     .build(&plan);
     reporter.finish();
-    if let Err(error) = &built {
-        debug::note(&store, error)?;
-    }
     let built = built?;
-    for setback in &built.setbacks {
-        debug::note(&store, &setback.error)?;
+    let noted = note(&store, &plan, &built);
+    let told = report(&project, built, started, output);
+    if let (Err(failure), Err(_)) = (&noted, &told) {
+        output.warning(&failure.message);
     }
-    debug::forget(&store, &plan)?;
+    told.and(noted)
+}
+
+/// Notes what failed steps have left, and removes what earlier ones did that succeed now.
+fn note(store: &Store, plan: &Plan, built: &Built) -> Result<(), Failure> {
+    let setbacks = built.setbacks.iter().map(|it| &it.error);
+    for error in setbacks.chain(&built.ended) {
+        debug::note(store, error)?;
+    }
+    if built.ended.is_none() {
+        debug::forget(store, plan)?;
+    }
+    Ok(())
+}
+
+/// Says what was built and what was not.
+fn report(
+    project: &Project,
+    mut built: Built,
+    started: Instant,
+    output: &Output,
+) -> Result<(), Failure> {
+    if let Some(error) = built.ended.take() {
+        failures(&mut built, output);
+        return Err(error.into());
+    }
     if built.names.len() == 1 {
         let built = built.whole()?;
         summary::show(&built, 0, output);
         if !output.is_json() {
             output.note(times(&built, started.elapsed().as_secs_f64()));
-            next(&project, &built.images[0], output);
+            next(project, &built.images[0], output);
         }
         return Ok(());
     }
-    several(built, started, output)
-}
-
-/// The end of a build of several images: what failed, what was built.
-fn several(mut built: Built, started: Instant, output: &Output) -> Result<(), Failure> {
-    let mut code = None;
-    let mut missing = 0;
-    for setback in std::mem::take(&mut built.setbacks) {
-        let names = setback.goals.iter().map(|&goal| built.names[goal].clone());
-        let failure = Failure::from(setback.error).of_images(names);
-        missing += failure.images.len();
-        code.get_or_insert(failure.code);
-        output.failure(&failure);
-    }
+    let (missing, code) = failures(&mut built, output);
     summary::show(&built, missing, output);
     if !output.is_json() {
         output.note(times(&built, started.elapsed().as_secs_f64()));
@@ -113,6 +151,20 @@ fn several(mut built: Built, started: Instant, output: &Output) -> Result<(), Fa
             ),
         )),
     }
+}
+
+/// Shows why images were not built: how many, and the first exit code.
+fn failures(built: &mut Built, output: &Output) -> (usize, Option<u8>) {
+    let mut code = None;
+    let mut missing = 0;
+    for setback in std::mem::take(&mut built.setbacks) {
+        let names = setback.goals.iter().map(|&goal| built.names[goal].clone());
+        let failure = Failure::from(setback.error).of_images(names);
+        missing += failure.images.len();
+        code.get_or_insert(failure.code);
+        output.failure(&failure);
+    }
+    (missing, code)
 }
 
 /// How many steps run at once; also bounds the threads that unpack archives.

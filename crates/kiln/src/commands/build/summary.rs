@@ -234,6 +234,7 @@ mod tests {
         Built {
             images,
             setbacks: Vec::new(),
+            ended: None,
             names,
             timings: Timings::default(),
             steps_run: 1,

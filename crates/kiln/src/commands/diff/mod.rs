@@ -1,5 +1,6 @@
 //! `kiln diff`: what differs between images or locks.
 
+mod git;
 mod pull;
 mod side;
 mod text;
@@ -17,15 +18,23 @@ use self::{
 use crate::{
     args::{Diff, DiffFormat, Global},
     error::Failure,
+    exit,
     output::Output,
     project::{self, Project},
 };
 
 pub(crate) fn run(args: &Diff, global: &Global, output: &Output) -> Result<(), Failure> {
     let project = Project::open(global)?;
-    let before = Side::of(&args.before, &project)?;
+    let before = Side::of(&args.before, &project, args.platform)?;
     let after = match &args.after {
-        Some(word) => Side::of(word, &project)?,
+        Some(word) => Side::of(word, &project, args.platform)?,
+        None if before.is_current => {
+            let image = &args.before;
+            let message = format!("`{image}` is an image of the lock as it is, and so is B");
+            return Err(Failure::new(exit::USAGE, message).hint(format!(
+                "name another image as B, or what it was: `kiln diff REV:{image}`"
+            )));
+        }
         None => Side::current(&project)?,
     };
     // A look at sizes makes no store where there is none.

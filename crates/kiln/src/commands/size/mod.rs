@@ -33,7 +33,7 @@ struct Sizes {
 pub(crate) fn run(args: &Size, global: &Global, output: &Output) -> Result<(), Failure> {
     let project = Project::open(global)?;
     let lock = project.fitting_lock()?;
-    let image = one(&project, &lock, &args.image)?;
+    let image = &lock.images[project.one(&lock, &args.image, args.platform)?];
     let options = PlanOptions {
         pack_only: project.family.pack_only,
         bytecode: project.family.bytecode,
@@ -77,18 +77,6 @@ pub(crate) fn run(args: &Size, global: &Global, output: &Output) -> Result<(), F
         output.note("not built: sizes are those of the archives of its packages, from the lock");
     }
     Ok(())
-}
-
-fn one<'a>(project: &Project, lock: &'a Lock, word: &str) -> Result<&'a LockedImage, Failure> {
-    let images = project.select(lock, &[word.to_owned()], false)?;
-    match images.as_slice() {
-        [image] => Ok(image),
-        several => Err(Failure::new(
-            exit::USAGE,
-            format!("`{word}` means {} images", several.len()),
-        )
-        .hint("name one")),
-    }
 }
 
 /// The store and the layers of a planned image, when the store has all of them.
