@@ -39,7 +39,7 @@ impl Linter<'_> {
             let owners = self.owners(lock, &report.wanted);
             report = self.report(lock, images, &facts, &owners);
         }
-        show::report(&report, lock, images.len(), self.output);
+        show::report(&report, lock, images.len(), self.offline, self.output);
         match report.count(Severity::Error) {
             0 => Ok(()),
             errors => Err(Failure::lints(errors)),
