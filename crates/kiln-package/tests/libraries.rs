@@ -102,16 +102,16 @@ fn versions_in(printed: &str) -> (Vec<(String, Vec<String>)>, Vec<String>) {
         let (_, rest) = line.split_once(&format!("{name}: "))?;
         rest.split_whitespace().next().map(str::to_owned)
     };
-    let mut defines = false;
+    let mut in_definitions = false;
     for line in printed.lines() {
         if line.starts_with("Version ") {
-            defines = line.starts_with("Version definition");
+            in_definitions = line.starts_with("Version definition");
         } else if let Some(file) = field(line, "File") {
             required.push((file, Vec::new()));
         } else if let Some(name) = field(line, "Name") {
-            if defines && !line.contains("BASE") {
+            if in_definitions && !line.contains("BASE") {
                 defined.push(name);
-            } else if !defines && !line.contains("WEAK") {
+            } else if !in_definitions && !line.contains("WEAK") {
                 required.last_mut().unwrap().1.push(name);
             }
         }
