@@ -12,7 +12,7 @@ use kiln_store::{Store, StoreError};
 use crate::inputs;
 
 /// The version of what is kept. Raise it when more is read from archives, or something else.
-const VERSION: &str = "libraries 2\n";
+const VERSION: &str = "libraries 3\n";
 
 /// An archive that may hold libraries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,12 @@ pub enum LibraryError {
         #[source]
         source: io::Error,
     },
+    /// The archive has other bytes than it was downloaded with.
+    #[error("`{file}` is damaged in the store: it has changed since it was stored")]
+    Damaged {
+        /// Its name.
+        file: String,
+    },
     /// The archive cannot be read.
     #[error("looking into `{file}`")]
     Read {
@@ -59,6 +65,26 @@ pub enum LibraryError {
         #[source]
         source: LibrariesError,
     },
+}
+
+impl LibraryError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Damaged { .. } => Some("`kiln store verify` removes what is damaged".to_owned()),
+            Self::Open { .. } | Self::Read { .. } => None,
+        }
+    }
+
+    /// Whether the archive is to blame, and not the store or the disk.
+    pub fn is_of_archive(&self) -> bool {
+        match self {
+            Self::Store(_) | Self::Open { .. } => false,
+            Self::Damaged { .. } => true,
+            Self::Read { source, .. } => source.is_of_archive(),
+        }
+    }
 }
 
 impl<'a> LibraryArchive<'a> {
@@ -118,12 +144,17 @@ impl<'a> LibraryArchive<'a> {
         built.then(|| store.blob_path(&self.sha256))
     }
 
-    /// Reads it where it is, and keeps what it says.
+    /// Reads it where it is, and keeps what it says. Its bytes are compared with its digest first:
+    /// what is kept counts for every lock with that digest.
     pub fn read(&self, store: &Store, path: PathBuf) -> Result<Libraries, LibraryError> {
         let archive = match inputs::map(&path) {
             Ok(archive) => archive,
             Err(source) => return Err(LibraryError::Open { path, source }),
         };
+        if Digest::of(&archive) != self.sha256 {
+            let file = self.file().to_owned();
+            return Err(LibraryError::Damaged { file });
+        }
         let spool = store.spool_dir();
         let read = match self.of {
             Package::Deb(_) => libraries::of_deb(&archive, self.file(), &spool),
@@ -137,5 +168,71 @@ impl<'a> LibraryArchive<'a> {
         let json = serde_json::to_vec(&libraries).unwrap_or_default();
         store.put_facts(&self.sha256, &[VERSION.as_bytes(), &json].concat())?;
         Ok(libraries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_lock::PackageId;
+
+    use super::*;
+
+    /// A wheel with one stored file: with other content it is as long, and as readable.
+    fn wheel(content: &str) -> Vec<u8> {
+        let mut zip = Vec::new();
+        let mut crc = flate2::Crc::new();
+        crc.update(content.as_bytes());
+        let length = u32::try_from(content.len()).unwrap().to_le_bytes();
+        let common = [
+            &[20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0][..],
+            &crc.sum().to_le_bytes(),
+            &length,
+            &length,
+            &[5, 0, 0, 0],
+        ]
+        .concat();
+        zip.extend([b"PK\x03\x04", &common[..], b"a.txt", content.as_bytes()].concat());
+        let directory = u32::try_from(zip.len()).unwrap();
+        zip.extend([b"PK\x01\x02\x14\0", &common[..], &[0; 14], b"a.txt"].concat());
+        let size = u32::try_from(zip.len()).unwrap() - directory;
+        let end = [&size.to_le_bytes()[..], &directory.to_le_bytes(), &[0; 2]].concat();
+        zip.extend([b"PK\x05\x06\0\0\0\0\x01\0\x01\0", &end[..]].concat());
+        zip
+    }
+
+    fn locked(archive: &[u8]) -> Wheel {
+        let file = "a-1-cp311-cp311-linux_x86_64.whl".to_owned();
+        Wheel {
+            id: PackageId(format!("pypi/{file}")),
+            name: "a".to_owned(),
+            version: "1".to_owned(),
+            source: "pypi".to_owned(),
+            file,
+            size: archive.len() as u64,
+            sha256: Digest::of(archive),
+            requires: Vec::new(),
+            built_from: None,
+        }
+    }
+
+    #[test]
+    fn of_a_damaged_archive_nothing_is_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path().join("store")).unwrap();
+        let (good, damaged) = (wheel("good"), wheel("bad!"));
+        assert_eq!(good.len(), damaged.len());
+        let wheel = locked(&good);
+        let archive = LibraryArchive::wheel(&wheel);
+        let path = store.download_path(&wheel.sha256);
+        std::fs::create_dir_all(store.downloads_dir()).unwrap();
+        std::fs::write(&path, &damaged).unwrap();
+        let error = archive.read(&store, archive.path(&store).unwrap());
+        let error = error.unwrap_err();
+        assert!(matches!(error, LibraryError::Damaged { .. }), "{error}");
+        assert!(error.is_of_archive() && error.hint().is_some());
+        assert_eq!(archive.known(&store).unwrap(), None);
+        std::fs::write(&path, &good).unwrap();
+        archive.read(&store, path).unwrap();
+        assert_eq!(archive.known(&store).unwrap(), Some(Libraries::default()));
     }
 }

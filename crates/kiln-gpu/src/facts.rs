@@ -57,8 +57,8 @@ pub struct Toolkit {
 struct Cudnn {
     from: Version,
     cuda: Vec<String>,
-    #[serde(default = "sure", rename = "sure")]
-    _sure: bool,
+    #[serde(default = "sure")]
+    sure: bool,
 }
 
 /// A release line of `PyTorch`, built for one CUDA.
@@ -164,6 +164,19 @@ impl Facts {
         }
     }
 
+    /// One build of `PyTorch` for what all builds of a line have in common: one that is sure, if
+    /// there is any.
+    pub fn torch_line(&self, version: &Version) -> Option<&Torch> {
+        let builds = self.torch_builds(version);
+        let sure = builds.iter().find(|it| it.sure);
+        sure.or(builds.first()).copied()
+    }
+
+    /// Whether all builds of the line of this version are sure, and so which there never were.
+    pub fn is_sure_of_torch(&self, version: &Version) -> bool {
+        self.torch_builds(version).iter().all(|it| it.sure)
+    }
+
     /// The row of a version of TensorFlow.
     pub fn tensorflow(&self, version: &Version) -> Option<&TensorFlow> {
         let mut rows = self.tensorflow.iter();
@@ -173,7 +186,7 @@ impl Facts {
     /// The major versions of CUDA that a release of cuDNN was made for. Those newer than all
     /// that the last row names may have come since.
     pub fn cudnn(&self, cudnn: &Version, cuda_major: u32) -> Known<()> {
-        let Some(row) = self.cudnns.iter().rev().find(|it| it.from <= *cudnn) else {
+        let Some(row) = self.cudnn_row(cudnn) else {
             return Known::Unknown;
         };
         let majors = |row: &Cudnn| -> Vec<u32> {
@@ -189,6 +202,15 @@ impl Facts {
         } else {
             Known::Never
         }
+    }
+
+    /// Whether what [`Facts::cudnn`] says of a release is sure.
+    pub fn is_sure_of_cudnn(&self, cudnn: &Version) -> bool {
+        self.cudnn_row(cudnn).is_some_and(|row| row.sure)
+    }
+
+    fn cudnn_row(&self, cudnn: &Version) -> Option<&Cudnn> {
+        self.cudnns.iter().rev().find(|it| it.from <= *cudnn)
     }
 }
 
@@ -274,6 +296,22 @@ mod tests {
         assert_eq!(cudnn("8.9.7", 13), Known::Never);
         assert_eq!(cudnn("9.30", 14), Known::Unknown);
         assert_eq!(cudnn("6.0", 8), Known::Unknown);
+    }
+
+    /// Rows with and without `sure = false`, read by eye.
+    #[test]
+    fn what_is_not_sure_says_so() {
+        assert!(facts().is_sure_of_cudnn(&version("9.10.2.21")));
+        assert!(!facts().is_sure_of_cudnn(&version("9.13.0.50")));
+        assert!(!facts().is_sure_of_cudnn(&version("6.0")));
+        assert!(facts().is_sure_of_torch(&version("2.6.0")));
+        assert!(!facts().is_sure_of_torch(&version("1.8.0")));
+        // Its first row is not sure, others are.
+        assert!(!facts().is_sure_of_torch(&version("2.7.0")));
+        assert!(!facts().torch_builds(&version("2.7.0"))[0].sure);
+        assert!(facts().torch_line(&version("2.7.0")).unwrap().sure);
+        assert!(!facts().torch_line(&version("1.8.0")).unwrap().sure);
+        assert!(facts().torch_line(&version("99.0")).is_none());
     }
 
     #[test]

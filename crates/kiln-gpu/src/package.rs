@@ -53,7 +53,7 @@ pub fn wheel_cuda(name: &str, version: &str) -> Option<Cuda> {
 }
 
 /// `+cu126` → 12.6, `+cuda12.cudnn89` → 12. Behind `cu`, the last digit is the minor version:
-/// `cu92` is 9.2.
+/// `cu92` is 9.2. What would be a CUDA 1 is a major version alone: `cu12` is 12.
 fn local(version: &str) -> Option<Cuda> {
     let (_, local) = version.split_once('+')?;
     let mut segments = local.split(['.', '-', '_']);
@@ -65,7 +65,10 @@ fn local(version: &str) -> Option<Cuda> {
     if !(2..=3).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let (major, minor) = digits.split_at(digits.len() - 1);
+    let (major, minor) = match digits.split_at(digits.len() - 1) {
+        ("1", _) => (digits, ""),
+        parts => parts,
+    };
     Some(Cuda {
         major: major.parse().ok()?,
         minor: minor.parse().ok(),
@@ -185,10 +188,15 @@ pub fn is_driver(name: &str) -> bool {
         "nvidia-vulkan-",
         "xserver-xorg-video-nvidia",
     ];
-    // The toolkit that makes a host ready for containers, and tools beside it: no drivers.
-    let is_container_tool = name.starts_with("libnvidia-container");
-    !is_container_tool
-        && (NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+    // What makes a host ready for containers, and open components with versions of their own that
+    // distributions build from source: no parts of a driver.
+    const OTHERS: [&str; 3] = [
+        "libnvidia-container",
+        "libnvidia-egl-gbm",
+        "libnvidia-egl-wayland",
+    ];
+    let is_other = OTHERS.iter().any(|prefix| name.starts_with(prefix));
+    !is_other && (NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 #[cfg(test)]
@@ -222,6 +230,9 @@ mod tests {
             ("torch", "2.6.0+cu126", Some("CUDA 12.6")),
             ("torch", "2.5.1+cu118", Some("CUDA 11.8")),
             ("torch", "1.7.1+cu92", Some("CUDA 9.2")),
+            ("auto-gptq", "0.7.1+cu12", Some("CUDA 12")),
+            ("demo", "1.0+cu11", Some("CUDA 11")),
+            ("torch", "1.2.0+cu92", Some("CUDA 9.2")),
             ("torchvision", "0.21.0+cu126", Some("CUDA 12.6")),
             ("jaxlib", "0.4.20+cuda12.cudnn89", Some("CUDA 12")),
             ("torch", "2.6.0+cpu", None),
@@ -275,6 +286,8 @@ mod tests {
             "cuda-cudart-12-4",
             "libnvidia-container1",
             "libnvidia-container-tools",
+            "libnvidia-egl-wayland1",
+            "libnvidia-egl-gbm1",
             "nvidia-cuda-toolkit",
             "nvtop",
             "libcublas-12-4",

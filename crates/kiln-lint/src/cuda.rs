@@ -155,10 +155,15 @@ fn stacks(image: &Image<'_>, home: Option<u32>) -> Vec<Finding> {
     found
 }
 
-/// Wheels that say for which minor version they are built, in their local version: of one
-/// framework all must say the same.
+/// The wheels that load each other's libraries, which are those of one CUDA.
+const TORCH: [&str; 4] = ["torch", "torchaudio", "torchtext", "torchvision"];
+
+/// `PyTorch` and what is built with it say in their local versions for which minor version they
+/// are built: all must say the same.
 fn builds(packages: &[OfCuda<'_>]) -> Option<Finding> {
-    let is_build = |it: &&OfCuda<'_>| it.version.contains("+cu") && it.cuda.minor.is_some();
+    let is_build = |it: &&OfCuda<'_>| {
+        TORCH.contains(&it.name) && it.version.contains("+cu") && it.cuda.minor.is_some()
+    };
     let builds: Vec<_> = packages.iter().filter(is_build).collect();
     let majors: BTreeSet<_> = builds.iter().map(|it| it.cuda.major).collect();
     let first = builds.first()?;

@@ -1,6 +1,6 @@
 //! Where the libraries of an image are, and which of them a file gets for a name.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kiln_lock::Wheel;
 use kiln_package::{
@@ -51,8 +51,14 @@ impl<'a> Placed<'a> {
             .flat_map(|(_, libraries)| libraries.directories.iter().map(String::as_str))
             .collect();
         for (package, libraries) in &known.system.debs {
-            placed.add_deb(package, libraries, machine, &added);
+            for object in objects(libraries, machine) {
+                let path = merged(&object.path);
+                let found = is_library_directory(&path, &added);
+                placed.add(path, package, &object.dynamic, found);
+            }
         }
+        // Links lead into any package, also into one that comes later: all files are there first.
+        placed.add_links(known.system.debs.iter().map(|(_, it)| *it), &added);
         for (wheel, libraries) in &known.wheels {
             for object in objects(libraries, machine) {
                 let path = placed.path(wheel, &object.path);
@@ -62,21 +68,10 @@ impl<'a> Placed<'a> {
         placed
     }
 
-    fn add_deb(
-        &mut self,
-        package: &'a str,
-        libraries: &'a Libraries,
-        machine: Machine,
-        added: &[&str],
-    ) {
-        for object in objects(libraries, machine) {
-            let path = merged(&object.path);
-            let found = is_library_directory(&path, added);
-            self.add(path, package, &object.dynamic, found);
-        }
-        let links: HashMap<String, String> = libraries
-            .links
-            .iter()
+    /// The links of all OS packages: what they lead to has their names, too.
+    fn add_links(&mut self, packages: impl Iterator<Item = &'a Libraries>, added: &[&str]) {
+        let links: BTreeMap<String, String> = packages
+            .flat_map(|it| &it.links)
             .map(|link| (merged(&link.path), target(&link.path, &link.target)))
             .collect();
         for path in links.keys() {
@@ -87,7 +82,6 @@ impl<'a> Placed<'a> {
                     None => break,
                 }
             }
-            // A link into another package, or into alternatives: that one has the name, too.
             if let Some(provider) = self.paths.get(end).copied() {
                 let found = is_library_directory(path, added);
                 self.add(path.clone(), provider.package, provider.dynamic, found);
@@ -185,7 +179,8 @@ fn normal(path: &str) -> String {
 
 /// Whether libraries are found in a directory, or in one of its parents.
 fn is_library_directory(path: &str, added: &[&str]) -> bool {
-    const DIRECTORIES: [&str; 3] = ["/usr/lib", "/usr/local/lib", "/usr/lib64"];
+    // NVIDIA's packages have theirs below `/usr/local/cuda-12.4`, and scripts tell the linker.
+    const DIRECTORIES: [&str; 3] = ["/usr/lib", "/usr/local", "/usr/lib64"];
     let below = |directory: &str| {
         path.strip_prefix(directory)
             .is_some_and(|rest| rest.starts_with('/'))

@@ -68,13 +68,15 @@ fn torch_build(image: &Image<'_>, torch: &Wheel) -> Option<Finding> {
         if facts().torch(&version, &known) == Known::Never {
             let reason = format!("PyTorch {version} was never released for {cuda}");
             let released: Vec<_> = builds.iter().map(|it| it.cuda.to_string()).collect();
-            return Some(finding(image, torch, reason).hint(format!(
+            let hint = format!(
                 "PyTorch {version} was released for CUDA {}",
                 released.join(", ")
-            )));
+            );
+            let sure = facts().is_sure_of_torch(&version);
+            return Some(finding(image, torch, reason).sure(sure).hint(hint));
         }
     }
-    let row = builds.first().filter(|row| row.sure)?;
+    let row = facts().torch_line(&version).filter(|row| row.sure)?;
     wrong_python(image, &row.python).map(|python| {
         let [first, last] = &row.python;
         let reason = format!("PyTorch {version} was never released for Python {python}");
@@ -95,8 +97,7 @@ fn torch_companions(image: &Image<'_>, torch: &Wheel) -> Vec<Finding> {
     let Some(version) = Version::prefix(&torch.version) else {
         return Vec::new();
     };
-    let builds = facts().torch_builds(&version);
-    let Some(row) = builds.first() else {
+    let Some(row) = facts().torch_line(&version) else {
         return Vec::new();
     };
     let companions = [
@@ -114,7 +115,8 @@ fn torch_companions(image: &Image<'_>, torch: &Wheel) -> Vec<Finding> {
                 "`{}` {} was never released for PyTorch {version}",
                 wheel.name, wheel.version
             );
-            finding(image, wheel, reason).hint(format!("{line} is the one for PyTorch {version}"))
+            let hint = format!("{line} is the one for PyTorch {version}");
+            finding(image, wheel, reason).sure(row.sure).hint(hint)
         })
         .collect()
 }
@@ -156,7 +158,7 @@ fn tensorflow(image: &Image<'_>, toolkit: Option<&Version>) -> Vec<Finding> {
             there.join(" and ")
         );
         let hint = format!("use an accelerator with CUDA {}", row.cuda.major());
-        found.push(finding(image, wheel, reason).hint(hint));
+        found.push(finding(image, wheel, reason).sure(row.sure).hint(hint));
     }
     let cudnn = packages.iter().find(|it| is_cudnn(it.name));
     if let Some(cudnn) = cudnn
@@ -167,7 +169,7 @@ fn tensorflow(image: &Image<'_>, toolkit: Option<&Version>) -> Vec<Finding> {
             "TensorFlow {version} was built for cuDNN {}, and `{}` is {}",
             row.cudnn, cudnn.name, cudnn.version
         );
-        found.push(finding(image, wheel, reason));
+        found.push(finding(image, wheel, reason).sure(row.sure));
     }
     found
 }
@@ -184,15 +186,16 @@ fn is_cudnn(name: &str) -> bool {
 /// Whether cuDNN was made for the CUDA that it says.
 fn cudnn(image: &Image<'_>) -> Vec<Finding> {
     let packages = cuda::packages(image).into_iter();
-    let wrong = packages.filter(|it| {
-        is_cudnn(it.name)
-            && Version::prefix(it.version)
-                .is_some_and(|version| facts().cudnn(&version, it.cuda.major) == Known::Never)
-    });
-    wrong
-        .map(|it| {
+    packages
+        .filter(|it| is_cudnn(it.name))
+        .filter_map(|it| {
+            let version = Version::prefix(it.version)?;
+            if facts().cudnn(&version, it.cuda.major) != Known::Never {
+                return None;
+            }
             let reason = format!("cuDNN {} was never released for {}", it.version, it.cuda);
-            Finding::of(LINT, it.name, it.origin, reason)
+            let sure = facts().is_sure_of_cudnn(&version);
+            Some(Finding::of(LINT, it.name, it.origin, reason).sure(sure))
         })
         .collect()
 }

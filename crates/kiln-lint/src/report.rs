@@ -73,6 +73,18 @@ impl Finding {
         }
     }
 
+    /// A warning, where what it rests on is not sure.
+    pub(crate) fn sure(self, sure: bool) -> Self {
+        Self {
+            severity: if sure {
+                self.severity
+            } else {
+                Severity::Warning
+            },
+            ..self
+        }
+    }
+
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
@@ -127,7 +139,11 @@ impl<'a> Builder<'a> {
     }
 
     pub(crate) fn miss(&mut self, image: &str, archives: Vec<PackageId>) {
-        self.report.unseen.insert(image.to_owned(), archives);
+        // The same image for another platform has archives of its own.
+        let unseen = self.report.unseen.entry(image.to_owned()).or_default();
+        unseen.extend(archives);
+        unseen.sort();
+        unseen.dedup();
     }
 
     /// A finding of one image.
@@ -139,7 +155,11 @@ impl<'a> Builder<'a> {
         let matching: Vec<_> = matching.map(|(number, _)| number).collect();
         let finding = self.waive(finding, &matching);
         let images = self.found.entry(finding).or_default();
-        images.push(image.locked.name.clone());
+        let name = &image.locked.name;
+        // It may be there for another platform already.
+        if !images.contains(name) {
+            images.push(name.clone());
+        }
     }
 
     /// A finding about the family itself.
@@ -212,5 +232,21 @@ impl<'a> Builder<'a> {
         report.findings.sort_by_key(key);
         report.waived.sort_by_key(key);
         report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_for_two_platforms_has_the_unseen_archives_of_both() {
+        let id = |name: &str| PackageId(format!("pypi/{name}"));
+        let mut builder = Builder::new(Vec::new());
+        builder.miss("lab", vec![id("a-x86_64.whl"), id("c-any.whl")]);
+        builder.miss("lab", vec![id("b-aarch64.whl"), id("c-any.whl")]);
+        let all = ["a-x86_64.whl", "b-aarch64.whl", "c-any.whl"].map(id);
+        let unseen = BTreeMap::from([("lab".to_owned(), Vec::from(all))]);
+        assert_eq!(builder.finish().unseen, unseen);
     }
 }

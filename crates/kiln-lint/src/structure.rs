@@ -43,8 +43,11 @@ fn unused(family: &Family) -> Vec<Finding> {
 }
 
 /// Whether a component changes an image by something else than packages.
-fn changes_files(component: &Component) -> bool {
-    !component.files.is_empty() || !component.runs.is_empty()
+fn changes_images(component: &Component) -> bool {
+    !component.files.is_empty()
+        || !component.runs.is_empty()
+        || !component.env.is_empty()
+        || !component.labels.is_empty()
 }
 
 fn empty(family: &Family, lock: &Lock) -> Vec<Finding> {
@@ -61,7 +64,7 @@ fn empty(family: &Family, lock: &Lock) -> Vec<Finding> {
             .peekable();
         let adds_nothing = sets.peek().is_some()
             && sets.all(|set| set.debs.is_empty() && set.wheels.is_empty())
-            && !changes_files(&bundle.component);
+            && !changes_images(&bundle.component);
         if adds_nothing {
             let at = bundle.component.at.clone();
             let reason =

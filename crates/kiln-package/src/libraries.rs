@@ -14,7 +14,7 @@ use kiln_layer::Payload;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    deb::{self, DebError},
+    deb::{self, DebError, Fault},
     elf::{self, Dynamic, Machine},
     spool::Spool,
     zip::{self, Member, ZipError},
@@ -30,6 +30,12 @@ pub enum LibrariesError {
     /// The Debian package cannot be read.
     #[error(transparent)]
     Deb(#[from] DebError),
+    /// It says more than is kept.
+    #[error(
+        "its programs and libraries name more than {} MiB of libraries, versions and links",
+        MAX_FACTS >> 20
+    )]
+    TooMuch,
     /// A file that is too large for memory could not be put on disk.
     #[error("unpacking `{name}`")]
     Spool {
@@ -41,8 +47,23 @@ pub enum LibrariesError {
     },
 }
 
-/// The most links of one package that are kept (the largest have some hundred).
-const MAX_LINKS: usize = 100_000;
+impl LibrariesError {
+    /// Whether the package is to blame, and not the disk on which it is unpacked.
+    pub fn is_of_archive(&self) -> bool {
+        match self {
+            Self::Spool { .. } => false,
+            Self::Deb(error) => !matches!(error.fault, Fault::Spool(_)),
+            Self::Wheel(_) | Self::TooMuch => true,
+        }
+    }
+}
+
+/// The most bytes that are kept of one package. Those of the largest ones have some hundred
+/// kilobytes.
+pub const MAX_FACTS: usize = 32 << 20;
+
+/// What an entry weighs beside its names.
+const ENTRY: usize = 64;
 
 /// The largest file of the linker's configuration that is read.
 const MAX_CONFIGURATION: usize = 64 << 10;
@@ -86,7 +107,7 @@ pub struct Link {
 
 /// The libraries of a wheel. `spool` is a directory for what is too large for memory.
 pub fn of_wheel(archive: &Bytes, spool: &Path) -> Result<Libraries, LibrariesError> {
-    let mut found = Libraries::default();
+    let mut found = Collected::default();
     for member in zip::files(archive)? {
         if !member.starts_with(elf::MAGIC)? {
             continue;
@@ -94,9 +115,12 @@ pub fn of_wheel(archive: &Bytes, spool: &Path) -> Result<Libraries, LibrariesErr
         let Some(bytes) = inflated(&member, spool)? else {
             continue;
         };
-        found.add(member.name, &bytes);
+        found.object(&member.name, &bytes);
+        if found.is_full {
+            break;
+        }
     }
-    Ok(found)
+    found.finish()
 }
 
 /// The content of a member, spooled; nothing when it is not what the archive says it is.
@@ -125,33 +149,28 @@ fn inflated(member: &Member, spool: &Path) -> Result<Option<Bytes>, LibrariesErr
 
 /// The libraries of a Debian package; `file_name` is for messages.
 pub fn of_deb(archive: &Bytes, file_name: &str, spool: &Path) -> Result<Libraries, LibrariesError> {
-    let mut found = Libraries::default();
+    let mut found = Collected::default();
     deb::visit(archive, file_name, spool, &mut |name, content| {
         let Ok(path) = std::str::from_utf8(name) else {
             return;
         };
         let library = || path.rsplit('/').next().is_some_and(|it| it.contains(".so"));
         match content {
-            deb::Content::File(bytes) if elf::is_elf(bytes) => {
-                found.add(path.to_owned(), bytes);
-            }
+            deb::Content::File(bytes) if elf::is_elf(bytes) => found.object(path, bytes),
             deb::Content::File(bytes)
                 if path.starts_with("etc/ld.so.conf.d/") && bytes.len() <= MAX_CONFIGURATION =>
             {
-                found.directories.extend(directories(bytes));
+                found.directories(directories(bytes));
             }
-            deb::Content::Link(target) if library() && found.links.len() < MAX_LINKS => {
+            deb::Content::Link(target) if library() => {
                 if let Ok(target) = std::str::from_utf8(target) {
-                    found.links.push(Link {
-                        path: path.to_owned(),
-                        target: target.to_owned(),
-                    });
+                    found.link(path, target);
                 }
             }
             _ => {}
         }
     })?;
-    Ok(found)
+    found.finish()
 }
 
 /// Lines of `ld.so.conf`: directories, separated by white space, colons or commas; what follows
@@ -169,8 +188,23 @@ fn directories(text: &[u8]) -> Vec<String> {
         .collect()
 }
 
-impl Libraries {
-    fn add(&mut self, path: String, bytes: &[u8]) {
+/// What was found so far, and whether it is more than is kept.
+#[derive(Default)]
+struct Collected {
+    libraries: Libraries,
+    size: usize,
+    is_full: bool,
+}
+
+impl Collected {
+    /// Whether so many bytes more are kept.
+    fn takes(&mut self, bytes: usize) -> bool {
+        self.size = self.size.saturating_add(bytes).saturating_add(ENTRY);
+        self.is_full |= self.size > MAX_FACTS;
+        !self.is_full
+    }
+
+    fn object(&mut self, path: &str, bytes: &[u8]) {
         let (machine, dynamic) = match elf::read(bytes) {
             Ok(Some(read)) => read,
             Ok(None) => return,
@@ -180,10 +214,36 @@ impl Libraries {
                 None => return,
             },
         };
-        self.objects.push(Object {
-            path,
-            machine,
-            dynamic,
-        });
+        if self.takes(path.len() + dynamic.size()) {
+            self.libraries.objects.push(Object {
+                path: path.to_owned(),
+                machine,
+                dynamic,
+            });
+        }
+    }
+
+    fn link(&mut self, path: &str, target: &str) {
+        if self.takes(path.len() + target.len()) {
+            self.libraries.links.push(Link {
+                path: path.to_owned(),
+                target: target.to_owned(),
+            });
+        }
+    }
+
+    fn directories(&mut self, directories: Vec<String>) {
+        for directory in directories {
+            if self.takes(directory.len()) {
+                self.libraries.directories.push(directory);
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Libraries, LibrariesError> {
+        if self.is_full {
+            return Err(LibrariesError::TooMuch);
+        }
+        Ok(self.libraries)
     }
 }

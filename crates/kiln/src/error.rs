@@ -188,11 +188,12 @@ impl From<StoreError> for Failure {
 
 impl From<LibraryError> for Failure {
     fn from(error: LibraryError) -> Self {
-        let code = match &error {
-            LibraryError::Read { .. } => exit::INTEGRITY,
-            _ => exit::STORAGE,
+        let code = if error.is_of_archive() {
+            exit::INTEGRITY
+        } else {
+            exit::STORAGE
         };
-        Self::of(code, &error, None)
+        Self::of(code, &error, error.hint())
     }
 }
 

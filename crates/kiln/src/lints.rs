@@ -39,7 +39,9 @@ impl Linter<'_> {
             let owners = self.owners(lock, &report.wanted);
             report = self.report(lock, images, &facts, &owners);
         }
-        show::report(&report, lock, images.len(), self.output);
+        // An image for several platforms is one.
+        let names: BTreeSet<_> = images.iter().map(|image| &image.name).collect();
+        show::report(&report, lock, names.len(), self.offline, self.output);
         match report.count(Severity::Error) {
             0 => Ok(()),
             errors => Err(Failure::lints(errors)),

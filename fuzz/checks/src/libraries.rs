@@ -1,6 +1,6 @@
 //! What libraries are found by: ELF files, and the indexes that say which package has a file.
 
-use kiln_package::elf::{self, MAX_NAME, MAX_NAMES};
+use kiln_package::elf::{self, MAX_BYTES, MAX_NAME, MAX_NAMES};
 use kiln_recipe::Platform;
 use kiln_resolve::deb::contents as indexes;
 
@@ -30,6 +30,14 @@ fn read(bytes: &[u8]) {
         .collect();
     assert!(names.len() <= MAX_NAMES);
     assert!(names.iter().all(|name| name.len() <= MAX_NAME));
+    let required = found.requires.iter().map(|it| &it.library);
+    let directories = found.runpath.iter().chain(&found.rpath);
+    let kept = names
+        .into_iter()
+        .chain(required)
+        .chain(directories)
+        .chain(&found.soname);
+    assert!(kept.map(String::len).sum::<usize>() <= MAX_BYTES);
     assert!(found.rpath.is_empty() || found.runpath.is_empty());
 }
 

@@ -76,6 +76,31 @@ fn builds_for_two_minor_versions_are_found() {
 }
 
 #[test]
+fn wheels_of_other_frameworks_may_be_built_for_another_minor_version() {
+    let report = World::with_cuda("requirements = [\"torch\", \"xformers\"]\n")
+        .wheel("torch", "2.6.0+cu126", &[])
+        .wheel("xformers", "0.0.29+cu124", &[])
+        .lint();
+    assert_eq!(found(&report), [""; 0]);
+}
+
+#[test]
+fn what_rests_on_tables_that_are_not_sure_is_a_warning() {
+    let severity = |name: &str, version: &str| {
+        let bundle = format!("requirements = [\"{name}\"]\n");
+        let report = World::with_cuda(&bundle).wheel(name, version, &[]).lint();
+        let mut findings = report.findings.into_iter();
+        let found = findings.find(|it| it.lint == kiln_lint::Lint::NeverReleased);
+        found.unwrap().severity
+    };
+    let (error, warning) = (kiln_lint::Severity::Error, kiln_lint::Severity::Warning);
+    assert_eq!(severity("nvidia-cudnn-cu13", "9.10.2.21"), error);
+    assert_eq!(severity("nvidia-cudnn-cu11", "9.13.0.50"), warning);
+    assert_eq!(severity("torch", "2.6.0+cu128"), error);
+    assert_eq!(severity("torch", "1.8.0+cu128"), warning);
+}
+
+#[test]
 fn pairs_that_never_were_are_found() {
     let report = World::with_cuda("requirements = [\"torch\", \"torchvision\"]\n")
         .wheel("torch", "2.6.0+cu128", &[])

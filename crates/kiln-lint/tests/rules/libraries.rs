@@ -120,6 +120,36 @@ fn os_packages_bring_libraries_by_file_link_and_soname() {
 }
 
 #[test]
+fn links_lead_into_packages_that_come_later() {
+    let link = |path: &str, target: &str| Libraries {
+        links: vec![Link {
+            path: path.to_owned(),
+            target: target.to_owned(),
+        }],
+        ..Libraries::default()
+    };
+    // From the first package through the second into the third.
+    let library = object("opt/gl/libGL.so.1.7.0", Dynamic::default());
+    let world = opencv(&["libGL.so.1"])
+        .deb("a", "1")
+        .has("a", link("usr/lib/libGL.so.1", "/usr/lib/gl.so"))
+        .deb("b", "1")
+        .has("b", link("usr/lib/gl.so", "../../opt/gl/libGL.so.1.7.0"))
+        .deb("z", "1");
+    let there = world.has("z", objects([library]));
+    assert_eq!(found(&there.lint()), [""; 0]);
+}
+
+#[test]
+fn libraries_of_nvidias_os_packages_are_found() {
+    let place = "usr/local/cuda-12.4/targets/x86_64-linux/lib/libcudart.so.12";
+    let world = opencv(&["libcudart.so.12"])
+        .deb("libcudart", "12.4")
+        .has("libcudart", objects([object(place, Dynamic::default())]));
+    assert_eq!(found(&world.lint()), [""; 0]);
+}
+
+#[test]
 fn a_library_where_the_linker_does_not_look_does_not_count() {
     let elsewhere = objects([object("opt/libGL.so.1", Dynamic::default())]);
     let world = || opencv(&["libGL.so.1"]).deb("x", "1");

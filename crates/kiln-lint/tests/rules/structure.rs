@@ -29,6 +29,24 @@ fn a_bundle_that_others_stand_on_is_used() {
 }
 
 #[test]
+fn a_bundle_that_sets_variables_or_labels_is_not_empty() {
+    let child = |more: &str| {
+        let images = "[[image]]\nbase = \"base\"\nbundle = \"child\"\n";
+        let text = format!("extends = \"own\"\nrequirements = [\"a\"]\n{more}");
+        let world = World::with_images("requirements = [\"a\"]\n", images)
+            .file("bundles/child/bundle.toml", &text)
+            .wheel("a", "1", &[]);
+        found(&world.lint())
+    };
+    assert_eq!(child(""), ["empty-bundle child"]);
+    assert_eq!(child("[env]\nOMP_NUM_THREADS = \"4\"\n"), [""; 0]);
+    assert_eq!(
+        child("[labels]\n\"org.example.team\" = \"vision\"\n"),
+        [""; 0]
+    );
+}
+
+#[test]
 fn budgets_of_images_and_of_bundles_are_kept() {
     let world = |bundle: &str, image: &str| {
         let image = format!("[[image]]\nbase = \"base\"\nbundle = \"own\"\n{image}");
@@ -56,6 +74,16 @@ fn findings_of_several_images_are_one() {
         report.findings[0].images,
         ["runtime-own-cpu", "lab-own-cpu"]
     );
+}
+
+#[test]
+fn an_image_for_two_platforms_is_named_once() {
+    let report = World::new("requirements = [\"nvidia-nccl-cu12\"]\n")
+        .wheel("nvidia-nccl-cu12", "2.28.3", &[])
+        .on_two_platforms()
+        .lint();
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(report.findings[0].images, ["runtime-own-cpu"]);
 }
 
 #[test]

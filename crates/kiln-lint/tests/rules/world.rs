@@ -25,6 +25,8 @@ pub(crate) struct World {
     /// Packages of which nothing is known.
     unknown: Vec<String>,
     size: u64,
+    /// The platforms that every image is locked for.
+    platforms: Vec<Platform>,
 }
 
 impl World {
@@ -50,12 +52,19 @@ impl World {
             owners: Vec::new(),
             unknown: Vec::new(),
             size: 1_000_000,
+            platforms: vec![Platform::LinuxAmd64],
         };
         world
             .file("kiln.toml", &format!("{KILN}\n{images}"))
             .file("bases/base.toml", &format!("{BASE}{ARCHIVE}"))
             .file("keyrings/d.asc", "a keyring")
             .file("bundles/own/bundle.toml", bundle)
+    }
+
+    /// All images for both platforms, with the same packages.
+    pub(crate) fn on_two_platforms(mut self) -> Self {
+        self.platforms.push(Platform::LinuxArm64);
+        self
     }
 
     /// A file of the family; what is said of `kiln.toml` comes behind the rest.
@@ -151,7 +160,7 @@ impl World {
                 owners.insert(wanted, packages.clone());
             }
         }
-        let lock = lock(&family, debs, self.wheels);
+        let lock = lock(&family, debs, self.wheels, &self.platforms);
         let images: Vec<_> = lock.images.iter().collect();
         lint(Input {
             family: &family,
@@ -183,7 +192,7 @@ fn deb(name: &str, version: &str) -> Deb {
 
 /// Every image has all packages: those of the OS in the set of its base, wheels in that of its
 /// bundle. Other bundles have empty sets.
-fn lock(family: &Family, debs: Vec<Deb>, wheels: Vec<Wheel>) -> Lock {
+fn lock(family: &Family, debs: Vec<Deb>, wheels: Vec<Wheel>, platforms: &[Platform]) -> Lock {
     let set = |kind, name: &str| Set {
         id: format!("{name} set"),
         component: ComponentId {
@@ -205,14 +214,18 @@ fn lock(family: &Family, debs: Vec<Deb>, wheels: Vec<Wheel>) -> Lock {
         });
     }
     sets.sort_by(|a, b| a.id.cmp(&b.id));
-    let images = family.images.iter().map(|image| {
+    let pairs = family
+        .images
+        .iter()
+        .flat_map(|image| platforms.iter().map(move |platform| (image, *platform)));
+    let images = pairs.map(|(image, platform)| {
         let chain = family.chain(&image.bundle);
         let bundles = chain
             .iter()
             .map(|it| format!("{} set", it.component.id.name));
         LockedImage {
             name: format!("{}-{}-{}", image.ide, image.bundle, image.accelerator),
-            platform: Platform::LinuxAmd64,
+            platform,
             base: image.base.clone(),
             accelerator: image.accelerator.clone(),
             bundle: image.bundle.clone(),

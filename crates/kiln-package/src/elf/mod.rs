@@ -13,7 +13,9 @@
 //!
 //! - Every offset is checked, every list is bounded by its count and by [`MAX_NAMES`] or
 //!   [`MAX_ENTRIES`]; no bytes make the reader panic or loop.
-//! - Nothing is copied but the names.
+//! - Nothing is copied but the names, [`MAX_BYTES`] of one file at most.
+//! - Of entries that are there several times, the last one counts, as for `ld.so`, and is the only
+//!   one that is read.
 
 mod read;
 
@@ -24,6 +26,9 @@ pub use read::{machine, read};
 /// The most names that one file may need, define and require together. The C library defines
 /// some 40 versions, the largest program known needs some 200 libraries.
 pub const MAX_NAMES: usize = 10_000;
+
+/// The most bytes of names and directories that are kept of one file.
+pub const MAX_BYTES: usize = 1 << 20;
 
 /// The most program headers, and the most entries of the dynamic segment, that are read.
 pub const MAX_ENTRIES: usize = 10_000;
@@ -42,6 +47,20 @@ pub enum Machine {
     X86_64,
     /// `EM_AARCH64`
     Aarch64,
+}
+
+impl Dynamic {
+    /// How many bytes of memory its names take.
+    pub fn size(&self) -> usize {
+        let lists = [&self.needed, &self.runpath, &self.rpath, &self.defines];
+        let names = lists.into_iter().flatten().chain(&self.soname);
+        let required = self.requires.iter();
+        let required = required.flat_map(|it| it.versions.iter().chain([&it.library]));
+        names
+            .chain(required)
+            .map(|name| name.len() + size_of::<String>())
+            .sum()
+    }
 }
 
 impl Machine {

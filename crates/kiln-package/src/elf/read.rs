@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    Dynamic, ElfError, MAGIC, MAX_ENTRIES, MAX_NAME, MAX_NAMES, MAX_SEARCH_PATH, Machine, Required,
+    Dynamic, ElfError, MAGIC, MAX_BYTES, MAX_ENTRIES, MAX_NAME, MAX_NAMES, MAX_SEARCH_PATH,
+    Machine, Required,
 };
 
 const CLASS_64: u8 = 2;
@@ -43,24 +44,24 @@ pub fn read(bytes: &[u8]) -> Result<Option<(Machine, Dynamic)>, ElfError> {
     let Some(entries) = &segments.dynamic else {
         return Ok(None);
     };
-    let value = |tag| entries.iter().find(|(it, _)| *it == tag).map(|it| it.1);
+    // Of several, the last one counts: `ld.so` keeps one of each tag.
+    let value = |tag| entries.iter().rfind(|(it, _)| *it == tag).map(|it| it.1);
     let names = Names::find(&segments, value(DT_STRTAB), value(DT_STRSZ))?;
-    let mut budget = MAX_NAMES;
+    let mut budget = Budget::default();
     let mut found = Dynamic {
         program: segments.interpreter,
         ..Dynamic::default()
     };
-    for (tag, at) in entries {
-        match *tag {
-            DT_NEEDED => found.needed.push(names.counted(*at, &mut budget)?),
-            DT_SONAME => found.soname = Some(names.get(*at)?),
-            DT_RUNPATH => found.runpath = directories(&names.text(*at, MAX_SEARCH_PATH)?),
-            DT_RPATH => found.rpath = directories(&names.text(*at, MAX_SEARCH_PATH)?),
-            _ => {}
-        }
+    for (_, at) in entries.iter().filter(|(tag, _)| *tag == DT_NEEDED) {
+        found.needed.push(names.counted(*at, &mut budget)?);
     }
-    if !found.runpath.is_empty() {
-        found.rpath.clear();
+    if let Some(at) = value(DT_SONAME) {
+        found.soname = Some(names.counted(at, &mut budget)?);
+    }
+    match (value(DT_RUNPATH), value(DT_RPATH)) {
+        (Some(at), _) => found.runpath = names.directories(at, &mut budget)?,
+        (None, Some(at)) => found.rpath = names.directories(at, &mut budget)?,
+        (None, None) => {}
     }
     if let (Some(at), Some(count)) = (value(DT_VERNEED), value(DT_VERNEEDNUM)) {
         found.requires = required(&segments, &names, at, count, &mut budget)?;
@@ -80,12 +81,28 @@ pub fn machine(bytes: &[u8]) -> Option<Machine> {
     file.u16(18).filter(|_| is_ours).and_then(Machine::of)
 }
 
-/// Each directory once, the first ones.
-fn directories(path: &str) -> Vec<String> {
-    let mut seen = HashSet::new();
-    let parts = path.split(':').filter(|part| !part.is_empty());
-    let parts = parts.filter(|part| seen.insert(*part)).take(MAX_NAMES);
-    parts.map(str::to_owned).collect()
+/// What may be kept of one file.
+struct Budget {
+    names: usize,
+    bytes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            names: MAX_NAMES,
+            bytes: MAX_BYTES,
+        }
+    }
+}
+
+impl Budget {
+    fn take(&mut self, name: &str) -> Result<(), ElfError> {
+        const WHAT: ElfError = ElfError::TooMany("names");
+        self.names = self.names.checked_sub(1).ok_or(WHAT)?;
+        self.bytes = self.bytes.checked_sub(name.len()).ok_or(WHAT)?;
+        Ok(())
+    }
 }
 
 /// A file in memory or mapped.
@@ -128,6 +145,7 @@ impl<'a> Segments<'a> {
         if count > MAX_ENTRIES {
             return Err(ElfError::TooMany("program headers"));
         }
+        let mut dynamic = None;
         let mut segments = Self {
             file,
             loads: Vec::new(),
@@ -148,10 +166,13 @@ impl<'a> Segments<'a> {
             };
             match kind {
                 PT_LOAD => segments.loads.push((address, offset, length)),
-                PT_DYNAMIC if length > 0 => segments.dynamic = Some(entries(file, offset, length)?),
+                PT_DYNAMIC if length > 0 => dynamic = Some((offset, length)),
                 PT_INTERP => segments.interpreter = true,
                 _ => {}
             }
+        }
+        if let Some((offset, length)) = dynamic {
+            segments.dynamic = Some(entries(file, offset, length)?);
         }
         Ok(segments)
     }
@@ -206,26 +227,35 @@ impl<'a> Names<'a> {
         segments.file.0.get(start..end).map(Self).ok_or(WHAT)
     }
 
-    fn get(&self, at: u64) -> Result<String, ElfError> {
-        self.text(at, MAX_NAME)
-    }
-
-    fn text(&self, at: u64, limit: usize) -> Result<String, ElfError> {
+    fn text(&self, at: u64, limit: usize) -> Result<&'a str, ElfError> {
         let at = usize::try_from(at).map_err(|_| ElfError::Name)?;
         let rest = self.0.get(at..).ok_or(ElfError::Name)?;
         let rest = &rest[..rest.len().min(limit + 1)];
         let end = rest.iter().position(|byte| *byte == 0);
         let name = &rest[..end.ok_or(ElfError::Name)?];
         match std::str::from_utf8(name) {
-            Ok(name) if !name.contains(char::is_control) => Ok(name.to_owned()),
+            Ok(name) if !name.contains(char::is_control) => Ok(name),
             _ => Err(ElfError::Name),
         }
     }
 
-    /// The same for one of a list.
-    fn counted(&self, at: u64, budget: &mut usize) -> Result<String, ElfError> {
-        *budget = budget.checked_sub(1).ok_or(ElfError::TooMany("names"))?;
-        self.get(at)
+    fn counted(&self, at: u64, budget: &mut Budget) -> Result<String, ElfError> {
+        let name = self.text(at, MAX_NAME)?;
+        budget.take(name)?;
+        Ok(name.to_owned())
+    }
+
+    /// The directories of a search path, each once.
+    fn directories(&self, at: u64, budget: &mut Budget) -> Result<Vec<String>, ElfError> {
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
+        for directory in self.text(at, MAX_SEARCH_PATH)?.split(':') {
+            if !directory.is_empty() && seen.insert(directory) {
+                budget.take(directory)?;
+                found.push(directory.to_owned());
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -235,7 +265,7 @@ fn required(
     names: &Names<'_>,
     address: u64,
     count: u64,
-    budget: &mut usize,
+    budget: &mut Budget,
 ) -> Result<Vec<Required>, ElfError> {
     const WHAT: ElfError = ElfError::Outside("a required version");
     let file = segments.file;
@@ -274,7 +304,7 @@ fn defined(
     names: &Names<'_>,
     address: u64,
     count: u64,
-    budget: &mut usize,
+    budget: &mut Budget,
 ) -> Result<Vec<String>, ElfError> {
     const WHAT: ElfError = ElfError::Outside("a defined version");
     let file = segments.file;

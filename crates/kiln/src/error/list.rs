@@ -8,12 +8,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kiln_build::{BuildError, BuildWheelError, BytecodeError, ConfigureError, ExecuteError};
+use kiln_build::{
+    BuildError, BuildWheelError, BytecodeError, ConfigureError, ExecuteError, LibraryError,
+};
 use kiln_digest::Digest;
 use kiln_fetch::{FetchError, SourceError, Subject, Transport, Url, UrlError};
 use kiln_layer::{CorruptPayload, EntryPath, EntryPathError, LayerError, MergeError};
 use kiln_lock::{Difference, LockError, Stale};
 use kiln_oci::{ArchiveError, DocumentError, ImageError, LayoutError, SavedError};
+use kiln_package::libraries::LibrariesError;
 use kiln_plan::PlanError;
 use kiln_recipe::{
     ComponentId, ComponentKind, Location, Platform, ReadError, RecipeError, RecipeErrors,
@@ -31,9 +34,10 @@ use super::{Failure, words::words};
 use crate::{args::Global, output::Output};
 
 /// The enums whose variants commands end with: each variant has a line in [`failures`].
-const OUTERMOST: [&str; 15] = [
+const OUTERMOST: [&str; 16] = [
     "kiln-build BuildError",
     "kiln-build ExecuteError",
+    "kiln-build LibraryError",
     "kiln-fetch FetchError",
     "kiln-fetch SourceError",
     "kiln-fetch Transport",
@@ -102,6 +106,7 @@ fn failures() -> Vec<(String, Failure)> {
     of_locking(&mut all);
     of_actions(&mut all);
     of_building(&mut all);
+    of_libraries(&mut all);
     of_sandboxes(&mut all);
     of_stores(&mut all);
     of_saved(&mut all);
@@ -424,6 +429,33 @@ fn of_building(all: &mut Failures) {
         BuildError::Interrupted,
     ] {
         all.add(build, error);
+    }
+}
+
+fn of_libraries(all: &mut Failures) {
+    let file = || text("numpy-2.4.6-cp311-cp311-linux_x86_64.whl");
+    let source = LibrariesError::TooMuch;
+    let spool = LibrariesError::Spool {
+        name: text("numpy/core.so"),
+        source: denied(),
+    };
+    for error in [
+        LibraryError::Store(StoreError::MissingBlob(digest())),
+        LibraryError::Open {
+            path: "/store/downloads/sha256/00".into(),
+            source: denied(),
+        },
+        LibraryError::Damaged { file: file() },
+        LibraryError::Read {
+            file: file(),
+            source,
+        },
+        LibraryError::Read {
+            file: file(),
+            source: spool,
+        },
+    ] {
+        all.add("kiln-build LibraryError", error);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use kiln_build::{LibraryArchive, Package};
+use kiln_build::{LibraryArchive, LibraryError, Package};
 use kiln_fetch::{Artifact, Event, Wanted};
 use kiln_lint::Facts;
 use kiln_lock::{Lock, LockedImage};
@@ -53,7 +53,7 @@ impl Linter<'_> {
             }
         }
         self.fetch(&unknown)?;
-        self.read(unknown, &mut facts);
+        self.read(unknown, &mut facts)?;
         Ok(facts)
     }
 
@@ -108,9 +108,8 @@ impl Linter<'_> {
         Ok(())
     }
 
-    /// Reads archives that are here, the largest first. One that cannot be read is not looked at:
-    /// a build says what is wrong with it.
-    fn read(&self, mut unknown: Vec<LibraryArchive<'_>>, facts: &mut Facts) {
+    /// Reads archives that are here, the largest first.
+    fn read(&self, mut unknown: Vec<LibraryArchive<'_>>, facts: &mut Facts) -> Result<(), Failure> {
         unknown.sort_by_key(|it| std::cmp::Reverse(it.size));
         let read: Vec<_> = unknown
             .par_iter()
@@ -124,13 +123,23 @@ impl Linter<'_> {
                 Ok(libraries) => {
                     facts.insert(sha256, Arc::new(libraries));
                 }
-                Err(error) => {
+                Err(error) if self.download.can_do_without(&error) => {
                     let text = in_one_line(&error);
                     self.output
                         .warning(format!("an archive cannot be looked at: {text}"));
                 }
+                Err(error) => return Err(error.into()),
             }
         }
+        Ok(())
+    }
+}
+
+impl Download {
+    /// Whether an archive that cannot be read is merely not looked at: where nobody asked for all
+    /// of them, and the archive is to blame. A build says then what is wrong with it.
+    fn can_do_without(self, error: &LibraryError) -> bool {
+        self != Self::All && error.is_of_archive()
     }
 }
 
@@ -200,5 +209,33 @@ impl Progress {
 
     fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use kiln_store::StoreError;
+
+    use super::*;
+
+    #[test]
+    fn what_keeps_an_archive_from_being_looked_at_is_an_error_of_kiln_lint() {
+        let damaged = LibraryError::Damaged {
+            file: "a-1-py3-none-any.whl".to_owned(),
+        };
+        let some = Download::UpTo(1);
+        assert!(some.can_do_without(&damaged) && Download::Nothing.can_do_without(&damaged));
+        assert!(!Download::All.can_do_without(&damaged));
+        let open = LibraryError::Open {
+            path: PathBuf::from("/store"),
+            source: std::io::ErrorKind::PermissionDenied.into(),
+        };
+        for error in [open, LibraryError::Store(StoreError::NoHome)] {
+            for download in [some, Download::Nothing, Download::All] {
+                assert!(!download.can_do_without(&error), "{error} {download:?}");
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::output::{Output, bytes, count};
 /// How many images are named before the rest are counted.
 const NAMED: usize = 3;
 
-pub(super) fn report(report: &Report, lock: &Lock, images: usize, output: &Output) {
+pub(super) fn report(report: &Report, lock: &Lock, images: usize, offline: bool, output: &Output) {
     if output.is_json() {
         as_json(report, images, output);
         return;
@@ -24,7 +24,7 @@ pub(super) fn report(report: &Report, lock: &Lock, images: usize, output: &Outpu
             output.line(text(finding, images));
         }
     }
-    if let Some(unseen) = unseen(report, lock) {
+    if let Some(unseen) = unseen(report, lock, offline) {
         output.note(unseen);
     }
     output.note(summary(report, images));
@@ -48,24 +48,44 @@ fn summary(report: &Report, images: usize) -> String {
     format!("linted {}: {}", count(images, "image"), parts.join(", "))
 }
 
-/// What was not looked at.
-fn unseen(report: &Report, lock: &Lock) -> Option<String> {
+/// What was not looked at, and why.
+fn unseen(report: &Report, lock: &Lock, offline: bool) -> Option<String> {
     let archives: BTreeSet<_> = report.unseen.values().flatten().collect();
     if archives.is_empty() {
         return None;
     }
-    let size = |id| {
-        let wheel = lock.wheel(id).map(|it| it.size);
-        wheel.or(lock.deb(id).map(|it| it.size))
-    };
-    let size: u64 = archives.iter().filter_map(|id| size(id)).sum();
+    let is_built = |id| lock.wheel(id).is_some_and(|it| it.built_from.is_some());
+    let (built, absent): (Vec<_>, Vec<_>) = archives.into_iter().partition(|id| is_built(id));
+    let mut causes = Vec::new();
+    if !absent.is_empty() {
+        let size = |id| {
+            let wheel = lock.wheel(id).map(|it| it.size);
+            wheel.or(lock.deb(id).map(|it| it.size))
+        };
+        let size: u64 = absent.iter().filter_map(|id| size(id)).sum();
+        causes.push(format!(
+            "{} ({}) {} not here; {}",
+            count(absent.len(), "archive"),
+            bytes(size),
+            if absent.len() == 1 { "is" } else { "are" },
+            if offline {
+                "without `--offline`, `kiln lint` downloads and reads them"
+            } else {
+                "`kiln lint` downloads and reads them"
+            },
+        ));
+    }
+    match built.len() {
+        0 => {}
+        1 => causes.push("1 wheel is built from source and comes with `kiln build`".to_owned()),
+        more => causes.push(format!(
+            "{more} wheels are built from source and come with `kiln build`"
+        )),
+    }
     Some(format!(
-        "the libraries of {} were not looked at: {} ({}) {} not here; `kiln lint` downloads and \
-         reads them",
+        "the libraries of {} were not looked at: {}",
         count(report.unseen.len(), "image"),
-        count(archives.len(), "archive"),
-        bytes(size),
-        if archives.len() == 1 { "is" } else { "are" },
+        causes.join("; "),
     ))
 }
 
@@ -143,7 +163,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use kiln_lint::{Lint, Origin, Waived};
-    use kiln_lock::PackageId;
+    use kiln_lock::{BuiltFrom, PackageId, Wheel};
     use kiln_recipe::{ComponentId, ComponentKind, Location};
 
     use super::*;
@@ -223,7 +243,7 @@ mod tests {
         );
         let archive = PackageId("pypi/torch-2.6.0.whl".to_owned());
         report.unseen = BTreeMap::from([("a".to_owned(), vec![archive])]);
-        let lock = Lock {
+        let mut lock = Lock {
             version: kiln_lock::LOCK_VERSION,
             family: String::new(),
             release: String::new(),
@@ -236,8 +256,48 @@ mod tests {
             wheels: vec![],
         };
         insta::assert_snapshot!(
-            unseen(&report, &lock).unwrap(),
+            unseen(&report, &lock, false).unwrap(),
             @"the libraries of 1 image were not looked at: 1 archive (0 B) is not here; `kiln lint` downloads and reads them"
         );
+        insta::assert_snapshot!(
+            unseen(&report, &lock, true).unwrap(),
+            @"the libraries of 1 image were not looked at: 1 archive (0 B) is not here; without `--offline`, `kiln lint` downloads and reads them"
+        );
+        lock.wheels.push(built());
+        let archives = report.unseen.values_mut().next().unwrap();
+        archives.push(built().id);
+        insta::assert_snapshot!(
+            unseen(&report, &lock, false).unwrap(),
+            @"the libraries of 1 image were not looked at: 1 archive (0 B) is not here; `kiln lint` downloads and reads them; 1 wheel is built from source and comes with `kiln build`"
+        );
+        let archives = report.unseen.values_mut().next().unwrap();
+        archives.remove(0);
+        insta::assert_snapshot!(
+            unseen(&report, &lock, true).unwrap(),
+            @"the libraries of 1 image were not looked at: 1 wheel is built from source and comes with `kiln build`"
+        );
+    }
+
+    fn built() -> Wheel {
+        let digest = kiln_digest::Digest::of(b"");
+        Wheel {
+            id: PackageId("pypi/gensim-4.3-cp311-cp311-linux_x86_64.whl".to_owned()),
+            name: "gensim".to_owned(),
+            version: "4.3".to_owned(),
+            source: "pypi".to_owned(),
+            file: "gensim-4.3-cp311-cp311-linux_x86_64.whl".to_owned(),
+            size: 1000,
+            sha256: digest,
+            requires: vec![],
+            built_from: Some(BuiltFrom {
+                file: "gensim-4.3.tar.gz".to_owned(),
+                size: 1000,
+                sha256: digest,
+                base: "base".to_owned(),
+                debs: vec![],
+                requirements: vec![],
+                env: BTreeMap::new(),
+            }),
+        }
     }
 }
