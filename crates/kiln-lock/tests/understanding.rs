@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use kiln_digest::Digest;
 use kiln_lock::{
-    Deb, LOCK_VERSION, Lock, LockedImage, PackageId, Root, Set, Wheel, Why, compare_images,
-    compare_locks, why,
+    Deb, ImageDifference, LOCK_VERSION, Lock, LockedImage, PackageId, Root, Set, Wheel, Why,
+    compare_images, compare_locks, why,
 };
 use kiln_recipe::{Family, FamilyFiles, Platform, PythonVersion};
 
@@ -271,6 +271,6 @@ fn images_are_compared_with_those_of_the_same_components() {
         compare_locks(&new, &new)
             .images
             .iter()
-            .all(|it| it.is_same())
+            .all(ImageDifference::is_same)
     );
 }

@@ -308,6 +308,8 @@ mod tests {
             NVIDIA_DRIVER_CAPABILITIES=compute,utility
             NVIDIA_REQUIRE_CUDA=cuda>=12.0
             CUDA_VERSION=12.9
+            PATH=+/usr/local/cuda-12.9/bin
+            CUDA_HOME=/usr/local/cuda-12.9
             com.nvidia.cuda.version: 12.9
         ");
     }
@@ -328,6 +330,8 @@ mod tests {
             NVIDIA_DRIVER_CAPABILITIES=compute,utility
             NVIDIA_REQUIRE_CUDA=cuda>=12.0
             CUDA_VERSION=12.8
+            PATH=+/usr/local/cuda-12.9/bin
+            CUDA_HOME=/usr/local/cuda-12.9
             LD_LIBRARY_PATH=+/py/nvidia/cublas/lib:/py/nvidia/cuda_nvrtc/lib:/py/nvidia/cuda_runtime/lib:/py/nvidia/cudnn/lib
             com.nvidia.cuda.version: 12.8
             com.nvidia.cudnn.version: 9.10.2.21

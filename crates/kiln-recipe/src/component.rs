@@ -128,10 +128,10 @@ pub(crate) fn os_packages(table: &mut Table<'_>) -> Vec<crate::OsPackage> {
 pub(crate) fn names_once<'a>(texts: Vec<Text<'a>>, key: &str) -> Vec<Text<'a>> {
     let (mut seen, mut once) = (BTreeSet::new(), Vec::new());
     for text in texts {
-        if !seen.insert(text.value.clone()) {
-            text.error(format!("`{}` stands twice in `{key}`", text.value), None);
-        } else {
+        if seen.insert(text.value.clone()) {
             once.push(text);
+        } else {
+            text.error(format!("`{}` stands twice in `{key}`", text.value), None);
         }
     }
     once

@@ -84,7 +84,7 @@ fn images(family: &Family) -> Vec<(String, Option<u64>)> {
 fn report(tables: &[&str]) -> String {
     let mut report = String::new();
     for images in tables {
-        let errors = family(images).expect_err(images);
+        let errors = family(images).err().unwrap();
         let _ = write!(report, "{images}\n{errors}\n\n---\n");
     }
     report

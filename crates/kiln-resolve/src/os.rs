@@ -161,14 +161,13 @@ impl<'a> Archives<'a> {
         if let Some(known) = loaded.get(&key) {
             return Ok(Arc::clone(&known.index));
         }
-        let base = match loaded.get(&None) {
-            Some(base) => base.clone(),
-            None => {
-                let archives = self.tree.base.archives.iter().collect::<Vec<_>>();
-                let new = self.read(&self.tree.base.component.id, &archives, None)?;
-                loaded.insert(None, new.clone());
-                new
-            }
+        let base = if let Some(base) = loaded.get(&None) {
+            base.clone()
+        } else {
+            let archives = self.tree.base.archives.iter().collect::<Vec<_>>();
+            let new = self.read(&self.tree.base.component.id, &archives, None)?;
+            loaded.insert(None, new.clone());
+            new
         };
         let added = accelerator.and_then(|name| Some((name, self.tree.archives.get(name)?)));
         let Some((name, archives)) = added else {

@@ -77,13 +77,13 @@ impl<'a> Solver<'a> {
 
     /// The pages of projects that have an index of their own, read once.
     fn routed(&self, routes: &Routes) -> Result<Arc<RoutedIndex>, PythonError> {
-        let mut routed = self.routed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = routed.iter().find(|known| known.is_of(routes)) {
+        let mut read_before = self.routed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = read_before.iter().find(|known| known.is_of(routes)) {
             return Ok(Arc::clone(known));
         }
         let newer = self.options.exclude_newer.as_deref();
         let read = Arc::new(RoutedIndex::read(routes, self.fetcher, newer)?);
-        routed.push(Arc::clone(&read));
+        read_before.push(Arc::clone(&read));
         Ok(read)
     }
 
@@ -95,11 +95,11 @@ impl<'a> Solver<'a> {
         run: impl FnOnce(&Compiler) -> Result<T, PythonError>,
     ) -> Result<T, PythonError> {
         let (uv, index_url) = self.find()?;
-        let routed = self.routed(routes)?;
+        let index = self.routed(routes)?;
         run(&Compiler {
             uv: &uv,
             index_url: &index_url,
-            routed: &routed,
+            routed: &index,
             cache_dir: &self.options.cache_dir.join("uv"),
             target,
             exclude_newer: self.options.exclude_newer.as_deref(),

@@ -233,7 +233,7 @@ impl<'a> Batch<'a> {
         module: Option<Vec<u8>>,
         packer: &mut Packer,
     ) -> Result<(), BytecodeError> {
-        let packed = match module {
+        let member = match module {
             None => None,
             Some(module) => {
                 let python = version(&self.wheels[source.wheel].placement);
@@ -246,7 +246,7 @@ impl<'a> Batch<'a> {
             }
         };
         let mut of_wheel = lock(&self.modules[source.wheel]);
-        of_wheel.packed.extend(packed);
+        of_wheel.packed.extend(member);
         of_wheel.left -= 1;
         if of_wheel.left > 0 {
             return Ok(());

@@ -143,9 +143,10 @@ impl Bench {
             let mut child = process.spawn().unwrap();
             // Our copies of the workers' ends are in it.
             drop(process);
-            match child.wait().unwrap().success() {
-                true => Ok(()),
-                false => Err(ExecuteError::NoResult(Digest::of(b"failed"))),
+            if child.wait().unwrap().success() {
+                Ok(())
+            } else {
+                Err(ExecuteError::NoResult(Digest::of(b"failed")))
             }
         });
         drop(sources);

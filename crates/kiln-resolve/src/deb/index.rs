@@ -92,6 +92,7 @@ impl Index {
 
     /// This index and, after its own, further packages, whose [`Package::archive`] counts from
     /// [`Self::archives`] on in `archives`.
+    #[must_use]
     pub fn with(&self, archives: Vec<ArchiveName>, packages: Vec<Package>) -> Self {
         let all = self.archives.iter().cloned().chain(archives).collect();
         let packages = self.packages.iter().cloned().chain(packages).collect();

@@ -78,7 +78,7 @@ pub enum RouteError {
         /// Its source.
         from: String,
         /// Where that is said.
-        at: Location,
+        at: Box<Location>,
         /// The wheel that is there.
         file: String,
         /// Where it comes from.
@@ -172,7 +172,7 @@ impl Routes {
             Err(RouteError::Below {
                 project: wheel.name.clone(),
                 from: route.source.clone(),
-                at: route.at.clone(),
+                at: Box::new(route.at.clone()),
                 file: wheel.file.clone(),
                 other: wheel.source.clone(),
             })

@@ -106,7 +106,7 @@ impl Mirror {
 
     fn load(
         &self,
-        archives: Vec<Archive>,
+        archives: &[Archive],
         previous: &[DebIndex],
     ) -> Result<(Index, Vec<DebIndex>), DebError> {
         self.load_above(None, archives, previous)
@@ -116,7 +116,7 @@ impl Mirror {
     fn load_above(
         &self,
         below: Option<&Index>,
-        archives: Vec<Archive>,
+        archives: &[Archive],
         previous: &[DebIndex],
     ) -> Result<(Index, Vec<DebIndex>), DebError> {
         let address = format!("file://{}", self.root.path().display());
@@ -207,7 +207,7 @@ fn all_archives_and_components_make_one_index() {
         mirror.archive("updates", &["main"]),
         mirror.archive("stable", &["main", "contrib"]),
     ];
-    let (index, indexes) = mirror.load(archives, &[]).unwrap();
+    let (index, indexes) = mirror.load(&archives, &[]).unwrap();
     let labels: Vec<String> = index.packages().iter().map(Package::label).collect();
     assert_eq!(labels, ["contrib stable1", "main updates1", "main stable1"]);
     let suites: Vec<(&str, &str)> = indexes
@@ -244,14 +244,14 @@ fn indexes_are_fetched_by_hash_and_by_name_where_a_mirror_has_no_hashes() {
     let signed = mirror.signers.sign(SIGNED_AT, &release, &["archive"]);
     write(&directory.join("InRelease"), &signed);
     let archives = || vec![mirror.archive("stable", &["main"])];
-    assert_eq!(mirror.load(archives(), &[]).unwrap().0.packages().len(), 1);
+    assert_eq!(mirror.load(&archives(), &[]).unwrap().0.packages().len(), 1);
 
     let file = directory.join("main/binary-amd64/Packages.xz");
     let bytes = fs::read(&file).unwrap();
     let hashes = directory.join("main/binary-amd64/by-hash/SHA256");
     write(&hashes.join(Digest::of(&bytes).hex()), &bytes);
     fs::write(&file, "of the next update").unwrap();
-    assert_eq!(mirror.load(archives(), &[]).unwrap().0.packages().len(), 1);
+    assert_eq!(mirror.load(&archives(), &[]).unwrap().0.packages().len(), 1);
 }
 
 #[test]
@@ -259,16 +259,16 @@ fn an_index_older_than_the_locks_is_refused_by_name() {
     let mirror = Mirror::new();
     mirror.publish("stable", "Sat, 28 Feb 2026 10:16:37 UTC", &["main"]);
     let (_, mut previous) = mirror
-        .load(vec![mirror.archive("stable", &["main"])], &[])
+        .load(&[mirror.archive("stable", &["main"])], &[])
         .unwrap();
     assert!(
         mirror
-            .load(vec![mirror.archive("stable", &["main"])], &previous)
+            .load(&[mirror.archive("stable", &["main"])], &previous)
             .is_ok()
     );
     mirror.publish("stable", "Fri, 27 Feb 2026 10:16:37 UTC", &["main"]);
     let error = mirror
-        .load(vec![mirror.archive("stable", &["main"])], &previous)
+        .load(&[mirror.archive("stable", &["main"])], &previous)
         .unwrap_err();
     assert!(error.is_integrity());
     insta::assert_snapshot!(error, @"bases/d12/base.toml:9:1: cannot use the release `stable` of source `debian`");
@@ -277,7 +277,7 @@ fn an_index_older_than_the_locks_is_refused_by_name() {
     );
     "yesterday".clone_into(&mut previous[0].date);
     let error = mirror
-        .load(vec![mirror.archive("stable", &["main"])], &previous)
+        .load(&[mirror.archive("stable", &["main"])], &previous)
         .unwrap_err();
     insta::assert_snapshot!(error, @"the lock's index of `stable` from source `debian` has no date, but `yesterday`");
 }
@@ -292,12 +292,12 @@ fn a_changed_index_is_refused() {
         .join("dists/stable/main/binary-amd64/Packages.xz");
     fs::write(&file, xz(b"Package: evil\n")).unwrap();
     let error = mirror
-        .load(vec![mirror.archive("stable", &["main"])], &[])
+        .load(&[mirror.archive("stable", &["main"])], &[])
         .unwrap_err();
     assert!(error.is_integrity(), "{error:?}");
     fs::remove_file(&file).unwrap();
     let error = mirror
-        .load(vec![mirror.archive("stable", &["main"])], &[])
+        .load(&[mirror.archive("stable", &["main"])], &[])
         .unwrap_err();
     assert!(
         matches!(&error, DebError::Fetch { cause, .. } if cause.is_gone()),
@@ -329,7 +329,7 @@ fn an_index_that_unpacks_to_more_than_the_release_says_is_refused() {
         &mirror.signers.sign(SIGNED_AT, &release, &["archive"]),
     );
     let error = mirror
-        .load(vec![mirror.archive("stable", &["main"])], &[])
+        .load(&[mirror.archive("stable", &["main"])], &[])
         .unwrap_err();
     let DebError::Packages { cause, .. } = &error else {
         panic!("{error:?}")
@@ -343,7 +343,7 @@ fn a_suite_that_the_source_lacks_and_a_foreign_key_are_named() {
     let mirror = Mirror::new();
     mirror.publish("stable", "Sat, 28 Feb 2026 10:16:37 UTC", &["main"]);
     let error = mirror
-        .load(vec![mirror.archive("sid", &["main"])], &[])
+        .load(&[mirror.archive("sid", &["main"])], &[])
         .unwrap_err();
     insta::assert_snapshot!(error, @"bases/d12/base.toml:9:1: cannot read the index of `sid` from source `debian`");
     assert!(
@@ -357,11 +357,11 @@ fn a_suite_that_the_source_lacks_and_a_foreign_key_are_named() {
         keyring_bytes: other.signers.export(&[]),
         ..mirror.archive("stable", &["main"])
     };
-    let error = mirror.load(vec![archive], &[]).unwrap_err();
+    let error = mirror.load(&[archive], &[]).unwrap_err();
     assert!(error.is_integrity());
     assert!(error.hint().unwrap().ends_with("(`keys/debian.asc`)"));
     let error = mirror
-        .load(vec![mirror.archive("stable", &["contrib"])], &[])
+        .load(&[mirror.archive("stable", &["contrib"])], &[])
         .unwrap_err();
     assert!(
         matches!(&error, DebError::Release { cause, .. } if matches!(**cause, ReleaseError::NotListed { .. }))
@@ -374,7 +374,7 @@ fn a_flat_repository_is_read_whether_its_signature_stands_apart_or_not() {
         for detached in [false, true] {
             let mirror = Mirror::new();
             mirror.publish_flat(directory, detached);
-            let (index, read) = mirror.load(vec![mirror.archive(suite, &[])], &[]).unwrap();
+            let (index, read) = mirror.load(&[mirror.archive(suite, &[])], &[]).unwrap();
             let packages: Vec<(&str, &str)> = index
                 .packages()
                 .iter()
@@ -398,9 +398,7 @@ fn a_flat_repository_is_read_whether_its_signature_stands_apart_or_not() {
             let file = mirror.root.path().join(directory).join(name);
             let text = fs::read_to_string(&file).unwrap();
             fs::write(&file, text.replace("28 Feb", "27 Feb")).unwrap();
-            let error = mirror
-                .load(vec![mirror.archive(suite, &[])], &[])
-                .unwrap_err();
+            let error = mirror.load(&[mirror.archive(suite, &[])], &[]).unwrap_err();
             assert!(error.is_integrity(), "{error:?}");
         }
     }
@@ -414,7 +412,7 @@ fn a_signature_apart_must_be_one_of_the_keyring() {
     let file = mirror.root.path().join("Release.gpg");
     let refusal = |bytes: &[u8]| {
         fs::write(&file, bytes).unwrap();
-        let error = mirror.load(archive(), &[]).unwrap_err();
+        let error = mirror.load(&archive(), &[]).unwrap_err();
         let DebError::Release { cause, .. } = &error else {
             panic!("{error:?}")
         };
@@ -436,10 +434,10 @@ fn a_signature_apart_must_be_one_of_the_keyring() {
     // Binary ones count as well as armored ones.
     let own = mirror.signers.gpg_at(SIGNED_AT, &release, signature);
     fs::write(&file, own).unwrap();
-    assert!(mirror.load(archive(), &[]).is_ok());
+    assert!(mirror.load(&archive(), &[]).is_ok());
     // Without either there is no release.
     fs::remove_file(&file).unwrap();
-    let error = mirror.load(archive(), &[]).unwrap_err();
+    let error = mirror.load(&archive(), &[]).unwrap_err();
     assert!(
         matches!(&error, DebError::Fetch { cause, .. } if cause.is_gone()),
         "{error:?}"
@@ -452,13 +450,13 @@ fn archives_of_an_accelerator_come_after_those_of_the_base() {
     mirror.publish("stable", "Sat, 28 Feb 2026 10:16:37 UTC", &["main"]);
     mirror.publish_flat("nvidia/", false);
     let (base, _) = mirror
-        .load(vec![mirror.archive("stable", &["main"])], &[])
+        .load(&[mirror.archive("stable", &["main"])], &[])
         .unwrap();
     let nvidia = Archive {
         source: "debian".to_owned(),
         ..mirror.archive("nvidia/", &[])
     };
-    let (both, read) = mirror.load_above(Some(&base), vec![nvidia], &[]).unwrap();
+    let (both, read) = mirror.load_above(Some(&base), &[nvidia], &[]).unwrap();
     assert_eq!(read.len(), 1, "the base's are not read again");
     let suites: Vec<(&str, &str)> = both
         .packages()

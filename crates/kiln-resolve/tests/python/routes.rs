@@ -91,8 +91,8 @@ fn a_routed_project_comes_from_its_index_and_everything_else_does_not() {
     };
     let directory = workshop.directory.path().join("fetched");
     let fetcher = workshop.fetcher();
-    let mut fetched = fetcher.download(vec![wanted], &directory, |_| {});
-    assert!(fetched.next().unwrap().1.is_ok());
+    let mut files = fetcher.download(vec![wanted], &directory, |_| {});
+    assert!(files.next().unwrap().1.is_ok());
 
     // A newer build there is chosen only when somebody asks.
     let newer = crate::index::wheel("torch", "2.11.0+cpu", "py3-none-any", &[]);

@@ -222,13 +222,13 @@ mod tests {
 
     use super::*;
 
-    fn held(component: &str, version: &str, size: u64) -> Option<Held> {
-        Some(Held {
+    fn held(component: &str, version: &str, size: u64) -> Held {
+        Held {
             version: version.to_owned(),
             size,
             sha256: Digest::of(version.as_bytes()),
             component: component.to_owned().try_into().unwrap(),
-        })
+        }
     }
 
     fn change(name: &str, from: Option<Held>, to: Option<Held>, images: &[&str]) -> Change {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     fn comparison() -> Comparison {
-        let science = |version: &str, size| held("bundle/science", version, size);
+        let science = |version: &str, size| Some(held("bundle/science", version, size));
         let both = ["lab-science_2", "science_2"];
         Comparison {
             before: "v1".to_owned(),
@@ -276,14 +276,14 @@ mod tests {
                 change("pandas", None, science("3.0", 12_000_000), &both),
                 change(
                     "tornado",
-                    held("ide/lab", "6.5", 447_000),
+                    Some(held("ide/lab", "6.5", 447_000)),
                     None,
                     &["lab-science_2"],
                 ),
                 change(
                     "six",
-                    held("ide/lab", "1.0", 11_000),
-                    held("ide/lab", "1.0", 11_000),
+                    Some(held("ide/lab", "1.0", 11_000)),
+                    Some(held("ide/lab", "1.0", 11_000)),
                     &["lab-science_2"],
                 ),
             ],
