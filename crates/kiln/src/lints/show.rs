@@ -69,7 +69,7 @@ fn unseen(report: &Report, lock: &Lock, offline: bool) -> Option<String> {
             bytes(size),
             if absent.len() == 1 { "is" } else { "are" },
             if offline {
-                "without `--offline`, `kiln lint` downloads and reads them"
+                "`kiln lint` without `--offline` downloads and reads them"
             } else {
                 "`kiln lint` downloads and reads them"
             },
@@ -261,7 +261,7 @@ mod tests {
         );
         insta::assert_snapshot!(
             unseen(&report, &lock, true).unwrap(),
-            @"the libraries of 1 image were not looked at: 1 archive (0 B) is not here; without `--offline`, `kiln lint` downloads and reads them"
+            @"the libraries of 1 image were not looked at: 1 archive (0 B) is not here; `kiln lint` without `--offline` downloads and reads them"
         );
         lock.wheels.push(built());
         let archives = report.unseen.values_mut().next().unwrap();

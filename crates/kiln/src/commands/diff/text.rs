@@ -9,6 +9,9 @@ use crate::{
     table::{self, Align},
 };
 
+/// So many images are named where packages of them differ; of more the number is said.
+const NAMED: usize = 3;
+
 /// Packages of one component that differ in the same images.
 struct Group<'a> {
     component: &'a ComponentId,
@@ -118,6 +121,14 @@ pub(super) fn text(comparison: &Comparison) -> Vec<String> {
         let images = match group.images {
             images if images.len() == comparison.rows.len() && images.len() > 1 => {
                 format!("all {}", count(images.len(), "image"))
+            }
+            // The table below says which.
+            images if images.len() > NAMED => {
+                format!(
+                    "{} of {}",
+                    images.len(),
+                    count(comparison.rows.len(), "image")
+                )
             }
             images => images.join(", "),
         };
