@@ -187,8 +187,8 @@ NEED_MORE = {
     "org": "No module named 'org'",
 }
 
-# Distributions that hold no module: they bring others, or programs, or types.
-WITHOUT_MODULES = {"jupyterlab-pygments"}
+# Distributions that hold no public module: they bring others, or programs, or types, or what begins with `_`.
+WITHOUT_MODULES = {"argon2-cffi-bindings"}
 
 
 def script(bundle):

@@ -43,7 +43,7 @@ def no_strays(run):
     strays = [*run.store.glob(".kiln-*"), *run.store.glob("tmp/*"), *run.store.glob("downloads/sha256/*.part")]
     strays += run.store.glob("rootfs/*/*/.*")
     strays += run.store.glob("rootfs/scratch/*/*")
-    known = {"actions", "blobs", "downloads", "index.json", "index.lock", "lock", "lost+found"}
+    known = {"actions", "blobs", "downloads", "facts", "index.json", "index.lock", "lock", "lost+found"}
     known |= {"oci-layout", "resolve", "rootfs", "store.json", "tmp"}
     strays += [it for it in run.store.iterdir() if it.name not in known]
     if strays:
