@@ -20,6 +20,8 @@ from engine import docker
 FULL = "KILN_E2E_FULL" in os.environ
 # Whom platforms start containers as: some user id, and group 0.
 ANY_USER = ("--user", "12345:0")
+# Hadoop, below Spark, does not start for a user id without a name.
+NEED_A_NAME = {"spark"}
 # Where images see the directory of a test.
 SHOWN = "/mnt/test"
 
@@ -69,19 +71,22 @@ class Bundle:
         (cls.shown / "imports.py").write_text(IMPORTS)
         (cls.shown / "program").write_text(family_notebooks.script(cls.bundle))
 
+    def user(self):
+        return () if self.bundle in NEED_A_NAME else ANY_USER
+
     def in_docker(self, image, *command):
         reference = engine.load(self.kiln, image["name"], self.addCleanup)
         entry, *arguments = command
         volume = f"{self.shown}:{SHOWN}"
         return docker(
-            "run", "--rm", *ANY_USER, "--network", "none", "--volume", volume,
+            "run", "--rm", *self.user(), "--network", "none", "--volume", volume,
             "--workdir", "/tmp", "--entrypoint", entry, reference, *arguments,
         ).stdout  # fmt: skip
 
     def in_the_sandbox(self, image, *command):
         volume = f"{self.shown}:{SHOWN}"
         return self.kiln.run(
-            "run", *ANY_USER, "--volume", volume, "--workdir", "/tmp", image["name"], "--", *command
+            "run", *self.user(), "--volume", volume, "--workdir", "/tmp", image["name"], "--", *command
         ).stdout
 
     def each(self, ide):
