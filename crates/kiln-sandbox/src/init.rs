@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Bind, Command, ExitStatus, Limits, Step, Volume,
     command::{self, Running, Terminal},
+    crowd,
     limits::{self, Watch},
     mounts::{self, Detached},
     namespaces,
@@ -103,9 +104,9 @@ fn work(setup: &Setup<'_>) -> Result<End, Failure> {
         Ok((written.try_clone()?.into(), written.into()))
     };
     let (written, watched) = open().map_err(Failure::setup("open the tree"))?;
-    let mount_points = mount(setup)?;
-    let watch = Watch::new(setup.limits, watched).map_err(Failure::setup("watch the tree"))?;
     let is_job = matches!(setup.work, Work::Steps(_));
+    let mount_points = mount(setup, is_job)?;
+    let watch = Watch::new(setup.limits, watched).map_err(Failure::setup("watch the tree"))?;
     let mut init = Init {
         setup,
         watch: is_job.then_some(watch),
@@ -142,7 +143,7 @@ fn is_abandoned(worker: BorrowedFd<'_>) -> bool {
 }
 
 /// Makes the tree the root, with all that is mounted in it. Gives what was made to mount on.
-fn mount(setup: &Setup<'_>) -> Result<Vec<String>, Failure> {
+fn mount(setup: &Setup<'_>, is_job: bool) -> Result<Vec<String>, Failure> {
     // What is of the host is held before the host is out of sight.
     let devices = mounts::devices()?;
     let binds = setup
@@ -161,6 +162,9 @@ fn mount(setup: &Setup<'_>) -> Result<Vec<String>, Failure> {
     mounts::mount_basics(setup.limits.memory)?;
     mounts::fill_dev(devices, setup.limits.memory)?;
     mounts::leave_old_root()?;
+    if is_job {
+        crowd::bound(setup.limits.processes);
+    }
     mounts::protect_proc()?;
     let mut made = Vec::new();
     for detached in outside {

@@ -32,6 +32,7 @@
 
 mod call_target;
 mod command;
+mod crowd;
 mod error;
 mod ids;
 mod init;

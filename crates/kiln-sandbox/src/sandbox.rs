@@ -228,7 +228,7 @@ impl Sandbox {
                 Event::Reply(Some(Reply::Captured(changes))) => break Ok(changes),
                 Event::Reply(Some(Reply::Failed(failure))) => break Err(failure.into()),
                 Event::Reply(_) => break Err(worker.died()),
-                Event::Tick => {}
+                Event::Tick => worker.put_init_first(),
             }
             if !printed.read()? {
                 break Err(SandboxError::Limit {
