@@ -22,7 +22,7 @@ use crate::{
     owner_calls::Answers,
     protocol::Failure,
     seccomp::Filter,
-    steps, sys,
+    space, steps, sys,
     tree::{Owners, SymlinkOwners},
 };
 
@@ -99,11 +99,11 @@ fn work(setup: &Setup<'_>) -> Result<End, Failure> {
     sys::set_dumpable(false).map_err(Failure::setup("hide from the commands"))?;
     namespaces::enter_mounts()?;
     rustix::process::umask(rustix::fs::Mode::empty());
-    let open = || -> io::Result<(OwnedFd, OwnedFd)> {
-        let written = File::open(setup.written)?;
-        Ok((written.try_clone()?.into(), written.into()))
+    let open = || -> io::Result<[OwnedFd; 3]> {
+        let written = OwnedFd::from(File::open(setup.written)?);
+        Ok([written.try_clone()?, written.try_clone()?, written])
     };
-    let (written, watched) = open().map_err(Failure::setup("open the tree"))?;
+    let [answered, watched, written] = open().map_err(Failure::setup("open the tree"))?;
     let is_job = matches!(setup.work, Work::Steps(_));
     let mount_points = mount(setup, is_job)?;
     let watch = Watch::new(setup.limits, watched).map_err(Failure::setup("watch the tree"))?;
@@ -112,7 +112,8 @@ fn work(setup: &Setup<'_>) -> Result<End, Failure> {
         watch: is_job.then_some(watch),
         filter: Filter::new(setup.owners, !is_job),
         listeners: Vec::new(),
-        answers: Answers::new(written),
+        answers: Answers::new(answered),
+        written,
     };
     match setup.work {
         Work::Steps(steps) => {
@@ -183,6 +184,8 @@ struct Init<'a> {
     filter: Filter,
     listeners: Vec<OwnedFd>,
     answers: Answers,
+    /// The directory that commands write to.
+    written: OwnedFd,
 }
 
 impl Init<'_> {
@@ -202,6 +205,7 @@ impl Init<'_> {
                     return Err(Failure::Command {
                         argv: command.argv.clone(),
                         status,
+                        cause: space::refusal(&self.written, command.uid),
                     });
                 }
             }

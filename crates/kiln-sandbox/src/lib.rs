@@ -48,6 +48,7 @@ mod refusal;
 mod sandbox;
 mod scratch;
 mod seccomp;
+mod space;
 mod spec;
 mod start;
 mod steps;
