@@ -368,18 +368,26 @@ fn in_python_indexes_and_waivers() {
     let mut files = files();
     for (path, source) in [
         ("bundles/minimal/bundle.toml", "one"),
-        ("ides/jupyter/ide.toml", "two"),
+        ("bundles/science/bundle.toml", "two"),
     ] {
         let text = files.files.get_mut(path).unwrap();
         let table = format!("\n[python-index.{source}]\nprojects = [\"torch\"]\n");
         text.extend_from_slice(table.as_bytes());
     }
     insta::assert_snapshot!(parse(&files).unwrap_err(), @r#"
-        ides/jupyter/ide.toml:13:13: `bundle/minimal` already takes `torch` from `one`
+        bundles/science/bundle.toml:13:13: `bundle/minimal` already takes `torch` from `one`
           13 | projects = ["torch"]
              |             ^^^^^^^
         hint: one project comes from one index
     "#);
+}
+
+#[test]
+fn an_ide_may_not_route_projects_of_images_without_it() {
+    let mut files = files();
+    let text = files.files.get_mut("ides/jupyter/ide.toml").unwrap();
+    text.extend_from_slice(b"\n[python-index.corp]\nprojects = [\"torch\"]\n");
+    insta::assert_snapshot!(parse(&files).unwrap_err(), @"");
 }
 
 #[test]
