@@ -9,7 +9,7 @@ use kiln_recipe::{ComponentId, ComponentKind, Family, Platform};
 use crate::{
     action::{Action, BuildProduct, Compression},
     config::{self, ImageConfig},
-    draft::{Context, Draft, combination},
+    draft::{Context, Draft},
     layers::{MAX_LAYERS, OWN_LAYER, Thresholds},
     source::Source,
 };
@@ -320,7 +320,7 @@ fn find<'a, P>(
 
 /// What the components of an image say of paths that several packages ship.
 fn winners(family: &Family, image: &LockedImage) -> BTreeMap<String, String> {
-    let components = family.components(&combination(image));
+    let components = family.components(&image.combination());
     components
         .into_iter()
         .flat_map(|component| component.winners.clone())
