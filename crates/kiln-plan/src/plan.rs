@@ -458,11 +458,12 @@ fn drafts_at(
             }
         }
         drafts.extend(context.wheels(component, &wheels, thresholds.wheel, runtime.as_ref()));
-        // An accelerator has a second set above the bundles; its files and commands are below them.
-        let is_first = sets[..position]
+        // An accelerator that requires Python packages has a second set, above the bundles: its
+        // files lie over these packages, and its commands find them.
+        let is_last = sets[position + 1..]
             .iter()
-            .all(|below| below.component != set.component);
-        if !is_first {
+            .all(|above| above.component != set.component);
+        if !is_last {
             continue;
         }
         drafts.extend(context.files(component));
