@@ -435,6 +435,22 @@ class Several(Faults):
         self.assertEqual(self.built(clashing), {"runtime-plain-s1-py311"})
 
     def test_a_damaged_mirror_concerns_the_image_that_needs_it_alone(self):
+    def test_an_image_that_cannot_be_planned_is_left_out(self):
+        def change(_, family):
+            with (family / "ides/lab/ide.toml").open("a") as ide:
+                ide.write('[env]\nA = "${NOPE}"\n')
+
+        bad = World("unplanned", change)
+        done = bad.run("build", "--all", check=False)
+        self.assertEqual(done.returncode, RECIPE, done.stderr)
+        self.assertRegex(done.stdout, r"lab-plain-\S+ +not built")
+        hint = "hint: set it under `[env]`"
+        for word in ["${NOPE}", "ides/lab/ide.toml", "not built: lab-plain", "1 of 2 images", hint]:
+            self.assertIn(word, done.stderr)
+        self.assertEqual(self.built(bad), {"runtime-plain-s1-py311"})
+        # The other one alone is as it was.
+        self.assertEqual(bad.build(), right()[1])
+
         bad = world("lying")
         with bad.mirror.faulty("gamma-1.0-py3-none-any.whl", changed):
             words = ["gamma-1.0", "not built: lab-plain"]

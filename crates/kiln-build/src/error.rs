@@ -8,6 +8,7 @@ use std::{
 use kiln_digest::Digest;
 use kiln_fetch::FetchError;
 use kiln_oci::ImageError;
+use kiln_plan::PlanError;
 use kiln_sandbox::{Cause, SandboxError, TreeError};
 use kiln_store::StoreError;
 
@@ -69,6 +70,9 @@ pub enum BuildError {
         /// What the lock says.
         expected: Digest,
     },
+    /// An image has no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -120,6 +124,7 @@ impl BuildError {
             Self::NotRepeatable { .. }
             | Self::Unreproducible { .. }
             | Self::FamilyFile { .. }
+            | Self::Plan(_)
             | Self::Conflict { .. }
             | Self::Image(_) => false,
         }
@@ -143,6 +148,7 @@ impl BuildError {
             Self::FamilyFile { .. } => {
                 Some("the file was changed since: `kiln lock` takes it as it is now".into())
             }
+            Self::Plan(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Conflict { path, upper, .. } => Some(format!(
                 "drop one of the two; or, if the upper one is to win, say so in `[winners]` with \

@@ -293,7 +293,9 @@ impl From<BuildError> for Failure {
         let code = match &error {
             BuildError::Fetch(error) => fetch_code(error),
             BuildError::Step { source, .. } => execute_code(source),
-            BuildError::FamilyFile { .. } | BuildError::Conflict { .. } => exit::RECIPE,
+            BuildError::FamilyFile { .. } | BuildError::Plan(_) | BuildError::Conflict { .. } => {
+                exit::RECIPE
+            }
             BuildError::Store(_) => exit::STORAGE,
             BuildError::Image(_)
             | BuildError::Layer { .. }

@@ -415,6 +415,7 @@ fn of_building(all: &mut Failures) {
             path: text("ides/jupyter/start.sh"),
             expected: digest(),
         },
+        BuildError::Plan(PlanError::Dangling(text("set `linux/amd64 debian-12`"))),
         BuildError::Store(StoreError::MissingBlob(digest())),
         BuildError::Conflict {
             path: text("/usr/bin/x"),
