@@ -197,6 +197,16 @@ class Size(unittest.TestCase):
         self.assertEqual(unbalanced(text), [])
         self.assertIsNone(re.search("https?:|<script|src=|href=", text))
 
+    def test_an_image_is_built_however_its_layers_are_compressed(self):
+        for option in [["--compression", "zstd"], ["--lazy", "estargz"]]:
+            with self.subTest(option[1]):
+                world = World(option[1])
+                world.run("build", "lab-plain", *option)
+                sizes = world.kiln.json("size", "lab-plain")[0]
+                stored = layers(world, "lab-plain")
+                self.assertEqual(sizes["layers"], len(stored))
+                self.assertEqual(sizes["total"]["compressed"], sum(stored.values()))
+
 
 def unbalanced(text):
     """Elements of a page that are not closed, or are closed without having been opened."""
