@@ -31,6 +31,7 @@ struct Sizes {
 }
 
 pub(crate) fn run(args: &Size, global: &Global, output: &Output) -> Result<(), Failure> {
+    let global = &project::of_one_release(global, std::slice::from_ref(&args.image))?;
     let project = Project::open(global)?;
     let lock = project.fitting_lock()?;
     let image = &lock.images[project.one(&lock, &args.image, args.platform)?];
