@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import time
+import tomllib
 import unittest
 
 import harness
@@ -434,7 +435,6 @@ class Several(Faults):
         self.assertEqual((whole["images"], whole["failed"]), (1, 1))
         self.assertEqual(self.built(clashing), {"runtime-plain-s1-py311"})
 
-    def test_a_damaged_mirror_concerns_the_image_that_needs_it_alone(self):
     def test_an_image_that_cannot_be_planned_is_left_out(self):
         def change(_, family):
             with (family / "ides/lab/ide.toml").open("a") as ide:
@@ -451,6 +451,7 @@ class Several(Faults):
         # The other one alone is as it was.
         self.assertEqual(bad.build(), right()[1])
 
+    def test_a_damaged_mirror_concerns_the_image_that_needs_it_alone(self):
         bad = world("lying")
         with bad.mirror.faulty("gamma-1.0-py3-none-any.whl", changed):
             words = ["gamma-1.0", "not built: lab-plain"]
@@ -486,6 +487,35 @@ class Several(Faults):
         table = good.run("build", "--all").stdout
         self.assertRegex(table, r"image +manifest +layers +new +size +shared +own\n")
         self.assertIn(f"each layer once: {whole['distinct_layers']} layers", table)
+
+
+class Moves(Faults):
+    """A change moves no image that it does not concern, unless it is told to."""
+
+    def test_an_image_moves_when_that_is_allowed_and_stays_where_it_is_then(self):
+        def change(mirror, _):
+            mirror.wheel("alpha", "0.9", members=[("alpha/data", b"older")])
+            mirror.wheel("delta", requires=["alpha<1"])
+
+        def alphas():
+            lock = tomllib.loads(lock_file.read_text())
+            return [wheel["version"] for wheel in lock["wheel"] if wheel["name"] == "alpha"]
+
+        world = World("moves", change)
+        lock_file = world.family / "kiln.lock"
+        before, manifest = lock_file.read_bytes(), world.build()
+        world.edit("ides/lab/ide.toml", '"gamma"', '"delta"')
+        words = ["runtime-plain", "alpha 1.0 → 0.9", "ide/lab", "--allow-moves"]
+        said = self.assert_fails(world, ["lock"], RESOLUTION, *words)
+        self.assertNotIn("lab-plain", said, "it is concerned")
+        self.assertEqual((lock_file.read_bytes(), alphas()), (before, ["1.0"]))
+        world.run("lock", "--allow-moves")
+        self.assertEqual(alphas(), ["0.9"])
+        moved = world.build()
+        self.assertNotEqual(moved, manifest)
+        # From now on this is what images have, and nothing moves back by itself.
+        self.assertIn("nothing changed", world.run("lock").stdout)
+        self.assertEqual(world.build(), moved)
 
 
 class Storage(Faults):
