@@ -322,7 +322,10 @@ mod tests {
         let store = Store::open(home.path().join("store")).unwrap();
         let entries = [
             ("opt", EntryKind::Directory),
-            ("opt/file", EntryKind::File(Payload::Plain(b"content".to_vec().into()))),
+            (
+                "opt/file",
+                EntryKind::File(Payload::Plain(b"content".to_vec().into())),
+            ),
             ("opt/gone", EntryKind::Whiteout),
             ("opt/link", EntryKind::Symlink(b"file".to_vec())),
         ]
@@ -348,7 +351,9 @@ mod tests {
     #[test]
     fn no_byte_of_a_layer_is_lost() {
         let mut anatomy = Anatomy::default();
-        anatomy.components.push(("base/a".to_owned(), BTreeMap::new()));
+        anatomy
+            .components
+            .push(("base/a".to_owned(), BTreeMap::new()));
         anatomy.add_layer("directories", 100, &[], &HashMap::new());
         let file = |path: &str, size| File {
             path: path.to_owned(),

@@ -275,7 +275,11 @@ fn a_lock_that_contradicts_itself_is_refused() {
         break_it(&mut lock);
         let error = Lock::parse(&lock.render()).expect_err(what);
         assert!(matches!(error, LockError::Invariant(_)), "{what}: {error}");
-        assert_eq!(lock.render_checked(), Err(error.clone()), "nobody writes it");
+        assert_eq!(
+            lock.render_checked(),
+            Err(error.clone()),
+            "nobody writes it"
+        );
         messages.push(format!("{what}: {error}"));
     }
     insta::assert_snapshot!(messages.join("\n"));

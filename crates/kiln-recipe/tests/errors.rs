@@ -375,8 +375,8 @@ fn in_python_indexes_and_waivers() {
         text.extend_from_slice(table.as_bytes());
     }
     insta::assert_snapshot!(parse(&files).unwrap_err(), @r#"
-        bundles/science/bundle.toml:13:13: `bundle/minimal` already takes `torch` from `one`
-          13 | projects = ["torch"]
+        bundles/science/bundle.toml:8:13: `bundle/minimal` already takes `torch` from `one`
+           8 | projects = ["torch"]
              |             ^^^^^^^
         hint: one project comes from one index
     "#);
@@ -387,7 +387,12 @@ fn an_ide_may_not_route_projects_of_images_without_it() {
     let mut files = files();
     let text = files.files.get_mut("ides/jupyter/ide.toml").unwrap();
     text.extend_from_slice(b"\n[python-index.corp]\nprojects = [\"torch\"]\n");
-    insta::assert_snapshot!(parse(&files).unwrap_err(), @"");
+    insta::assert_snapshot!(parse(&files).unwrap_err(), @r"
+        ides/jupyter/ide.toml:12:15: an IDE cannot say where Python projects come from, as images without it would have them from there, too
+          12 | [python-index.corp]
+             |               ^^^^
+        hint: put it into the bundle or the accelerator
+    ");
 }
 
 #[test]

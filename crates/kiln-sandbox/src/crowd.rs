@@ -68,7 +68,15 @@ mod tests {
         for release in ["6.14.0", "6.18.44-fc-v782", "7.0-rc1", "10.1"] {
             assert!(has_own_ids(release), "{release}");
         }
-        for release in ["6.13.9", "6.1.0-40-amd64", "5.14.0-503.el9", "2.6.61", "6", "x", ""] {
+        for release in [
+            "6.13.9",
+            "6.1.0-40-amd64",
+            "5.14.0-503.el9",
+            "2.6.61",
+            "6",
+            "x",
+            "",
+        ] {
             assert!(!has_own_ids(release), "{release}");
         }
     }

@@ -231,7 +231,10 @@ pub(crate) fn releases(global: &Global) -> Result<Vec<Global>, Failure> {
         release,
         ..global.clone()
     };
-    Ok(std::iter::once(None).chain(own.into_iter().map(Some)).map(of).collect())
+    Ok(std::iter::once(None)
+        .chain(own.into_iter().map(Some))
+        .map(of)
+        .collect())
 }
 
 /// A locked image as selectors see it.

@@ -49,13 +49,23 @@ fn locked(images: &[Combination], packages: &Packages) -> Lock {
         let on = format!("{os} {bundle}");
         let mut sets = vec![
             (ComponentKind::Accelerator, accelerator, os, None),
-            (ComponentKind::Bundle, bundle, on.clone(), packages.get(bundle)),
+            (
+                ComponentKind::Bundle,
+                bundle,
+                on.clone(),
+                packages.get(bundle),
+            ),
         ];
         let mut below = on.clone();
         if accelerator != "cpu" {
             below = format!("{on} ^{accelerator}");
             let toolkit = packages.get(&format!("{accelerator} on {bundle}"));
-            sets.push((ComponentKind::Accelerator, accelerator, below.clone(), toolkit));
+            sets.push((
+                ComponentKind::Accelerator,
+                accelerator,
+                below.clone(),
+                toolkit,
+            ));
         }
         let id = format!("{below} +{ide}");
         sets.push((ComponentKind::Ide, ide, id, packages.get(ide)));
@@ -79,8 +89,12 @@ fn add_set(lock: &mut Lock, kind: ComponentKind, name: &str, id: String, wheels:
     if lock.sets.iter().any(|set| set.id == id) {
         return;
     }
-    let wheels: Vec<_> = wheels.iter().map(|(name, size)| wheel(name, *size)).collect();
-    let driver = (id == format!("base {name}") && name != "cpu").then(|| deb(&format!("lib{name}")));
+    let wheels: Vec<_> = wheels
+        .iter()
+        .map(|(name, size)| wheel(name, *size))
+        .collect();
+    let driver =
+        (id == format!("base {name}") && name != "cpu").then(|| deb(&format!("lib{name}")));
     lock.sets.push(Set {
         id,
         component: component(kind, name).id,
@@ -114,7 +128,12 @@ fn on_accelerators() -> Family {
 
 /// Wheels for all parts, no two of which bring the same project.
 fn parts() -> impl Strategy<Value = Packages> {
-    let pairs = (packages("g1"), packages("g2"), packages("t1"), packages("t2"));
+    let pairs = (
+        packages("g1"),
+        packages("g2"),
+        packages("t1"),
+        packages("t2"),
+    );
     let others = (packages("o"), packages("w"), packages("c"), packages("l"));
     (pairs, others).prop_map(|((g1, g2, t1, t2), (one, two, code, lab))| {
         [

@@ -125,7 +125,10 @@ fn an_image_without_a_plan_is_left_out_and_leaves_the_others_as_they_are() {
         panic!("{unplanned:?}");
     };
     assert_eq!(names, &[lock.images[0].name.clone(), "other".into()]);
-    assert!(matches!(error, PlanError::UndefinedVariable { .. }), "{error}");
+    assert!(
+        matches!(error, PlanError::UndefinedVariable { .. }),
+        "{error}"
+    );
     assert_eq!(plan.images.len(), 1);
     assert_eq!(keys(&plan, 0), keys(&alone, 0));
     assert_eq!(plan.steps.len(), alone.steps.len());

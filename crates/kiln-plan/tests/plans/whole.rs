@@ -527,6 +527,10 @@ fn a_toolkit_stands_above_the_bundles_with_the_commands_of_its_accelerator() {
     );
     // Without packages of Python it is below the bundles, and all of them share it.
     lock.images[0].sets.remove(3);
-    let place = |title: &str| titles(&plan_of(&family, &lock)).iter().position(|it| *it == title);
+    let place = |title: &str| {
+        titles(&plan_of(&family, &lock))
+            .iter()
+            .position(|it| *it == title)
+    };
     assert!(place("cpu: /bin/a") < place("data: 1 wheel"));
 }

@@ -179,6 +179,7 @@ fn each_accelerator_keeps_its_own_version_of_a_package() {
             .push("other".to_owned());
         let mut other = family.accelerators["gpu"].clone();
         other.component.id.name = "gpu2".to_owned();
+        other.code = Some("gpu2".to_owned());
         family.accelerators.insert("gpu2".to_owned(), other);
         for (image, accelerator) in family.images.iter_mut().zip(["gpu", "gpu2"]) {
             image.accelerator = accelerator.to_owned();

@@ -133,7 +133,9 @@ fn check_toolkits(shape: &Shape, lock: &Lock) {
         let names = |of: &dyn Fn(&Set) -> bool| -> BTreeSet<String> {
             let sets = image.sets.iter().map(|id| lock.set(id).unwrap());
             let wheels = sets.filter(|set| of(set)).flat_map(|set| &set.wheels);
-            wheels.map(|id| lock.wheel(id).unwrap().name.clone()).collect()
+            wheels
+                .map(|id| lock.wheel(id).unwrap().name.clone())
+                .collect()
         };
         let brought = names(&|set| set.component.kind == ComponentKind::Bundle);
         let toolkit = names(&|set| set.component.kind == ComponentKind::Accelerator);

@@ -197,7 +197,10 @@ fn an_index_that_the_family_has_given_up_is_not_asked_for_what_is_gone() {
         &workshop,
         &|_| {},
     );
-    assert_eq!(sets(&second.unwrap()), ["… a: app-1.0 nvidia-1.0 torch-2.10.0"]);
+    assert_eq!(
+        sets(&second.unwrap()),
+        ["… a: app-1.0 nvidia-1.0 torch-2.10.0"]
+    );
 }
 
 #[test]

@@ -289,9 +289,13 @@ fn a_command_that_fills_the_disk_fails_because_of_it_and_leaves_no_tree() {
     };
     assert_eq!(cause.kind(), Some(std::io::ErrorKind::StorageFull));
     // There is room again.
-    run(&sandbox, &store.job(&[], "dd if=/dev/zero of=/small bs=1M count=4"), store.path())
-        .0
-        .unwrap();
+    run(
+        &sandbox,
+        &store.job(&[], "dd if=/dev/zero of=/small bs=1M count=4"),
+        store.path(),
+    )
+    .0
+    .unwrap();
 }
 
 /// A file system of 128 MiB.

@@ -168,7 +168,11 @@ fn update(
 fn no_lock(error: &LockError) -> Failure {
     Failure {
         causes: vec![error.to_string()],
-        ..Failure::new(exit::INTERNAL, "what was chosen makes no lock; nothing was written").hint(
+        ..Failure::new(
+            exit::INTERNAL,
+            "what was chosen makes no lock; nothing was written",
+        )
+        .hint(
             "this is a fault of kiln: please report it with the family files and the lock from \
              before",
         )
