@@ -437,18 +437,26 @@ class Several(Faults):
 
     def test_an_image_that_cannot_be_planned_is_left_out(self):
         def change(_, family):
-            with (family / "ides/lab/ide.toml").open("a") as ide:
-                ide.write('[env]\nA = "${NOPE}"\n')
+            below = "plain"
+            for number in range(100):
+                bundle = family / f"bundles/b{number}"
+                bundle.mkdir()
+                (bundle / "note").write_text(f"{number}\n")
+                file = f'[[file]]\nsource = "note"\nto = "/opt/notes/{number}"\n'
+                (bundle / "bundle.toml").write_text(f'extends = "{below}"\n{file}')
+                below = bundle.name
+            with (family / "kiln.toml").open("a") as images:
+                images.write(f'\n[[image]]\nbase = "small"\nbundle = "{below}"\n')
 
         bad = World("unplanned", change)
         done = bad.run("build", "--all", check=False)
         self.assertEqual(done.returncode, RECIPE, done.stderr)
-        self.assertRegex(done.stdout, r"lab-plain-\S+ +not built")
-        hint = "hint: set it under `[env]`"
-        for word in ["${NOPE}", "ides/lab/ide.toml", "not built: lab-plain", "1 of 2 images", hint]:
+        self.assertRegex(done.stdout, r"runtime-b99-\S+ +not built")
+        words = ["would have 1", "not built: runtime-b99", "1 of 3 images", "hint: each `[[run]]`"]
+        for word in words:
             self.assertIn(word, done.stderr)
-        self.assertEqual(self.built(bad), {"runtime-plain-s1-py311"})
-        # The other one alone is as it was.
+        self.assertEqual(self.built(bad), {"lab-plain-s1-py311", "runtime-plain-s1-py311"})
+        # The others are as they were.
         self.assertEqual(bad.build(), right()[1])
 
     def test_a_damaged_mirror_concerns_the_image_that_needs_it_alone(self):
