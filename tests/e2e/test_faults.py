@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import time
+import tomllib
 import unittest
 
 import harness
@@ -434,6 +435,30 @@ class Several(Faults):
         self.assertEqual((whole["images"], whole["failed"]), (1, 1))
         self.assertEqual(self.built(clashing), {"runtime-plain-s1-py311"})
 
+    def test_an_image_that_cannot_be_planned_is_left_out(self):
+        def change(_, family):
+            below = "plain"
+            for number in range(100):
+                bundle = family / f"bundles/b{number}"
+                bundle.mkdir()
+                (bundle / "note").write_text(f"{number}\n")
+                file = f'[[file]]\nsource = "note"\nto = "/opt/notes/{number}"\n'
+                (bundle / "bundle.toml").write_text(f'extends = "{below}"\n{file}')
+                below = bundle.name
+            with (family / "kiln.toml").open("a") as images:
+                images.write(f'\n[[image]]\nbase = "small"\nbundle = "{below}"\n')
+
+        bad = World("unplanned", change)
+        done = bad.run("build", "--all", check=False)
+        self.assertEqual(done.returncode, RECIPE, done.stderr)
+        self.assertRegex(done.stdout, r"runtime-b99-\S+ +not built")
+        words = ["would have 1", "not built: runtime-b99", "1 of 3 images", "hint: each `[[run]]`"]
+        for word in words:
+            self.assertIn(word, done.stderr)
+        self.assertEqual(self.built(bad), {"lab-plain-s1-py311", "runtime-plain-s1-py311"})
+        # The others are as they were.
+        self.assertEqual(bad.build(), right()[1])
+
     def test_a_damaged_mirror_concerns_the_image_that_needs_it_alone(self):
         bad = world("lying")
         with bad.mirror.faulty("gamma-1.0-py3-none-any.whl", changed):
@@ -470,6 +495,35 @@ class Several(Faults):
         table = good.run("build", "--all").stdout
         self.assertRegex(table, r"image +manifest +layers +new +size +shared +own\n")
         self.assertIn(f"each layer once: {whole['distinct_layers']} layers", table)
+
+
+class Moves(Faults):
+    """A change moves no image that it does not concern, unless it is told to."""
+
+    def test_an_image_moves_when_that_is_allowed_and_stays_where_it_is_then(self):
+        def change(mirror, _):
+            mirror.wheel("alpha", "0.9", members=[("alpha/data", b"older")])
+            mirror.wheel("delta", requires=["alpha<1"])
+
+        def alphas():
+            lock = tomllib.loads(lock_file.read_text())
+            return [wheel["version"] for wheel in lock["wheel"] if wheel["name"] == "alpha"]
+
+        world = World("moves", change)
+        lock_file = world.family / "kiln.lock"
+        before, manifest = lock_file.read_bytes(), world.build()
+        world.edit("ides/lab/ide.toml", '"gamma"', '"delta"')
+        words = ["runtime-plain", "alpha 1.0 → 0.9", "ide/lab", "--allow-moves"]
+        said = self.assert_fails(world, ["lock"], RESOLUTION, *words)
+        self.assertNotIn("lab-plain", said, "it is concerned")
+        self.assertEqual((lock_file.read_bytes(), alphas()), (before, ["1.0"]))
+        world.run("lock", "--allow-moves")
+        self.assertEqual(alphas(), ["0.9"])
+        moved = world.build()
+        self.assertNotEqual(moved, manifest)
+        # From now on this is what images have, and nothing moves back by itself.
+        self.assertIn("nothing changed", world.run("lock").stdout)
+        self.assertEqual(world.build(), moved)
 
 
 class Storage(Faults):

@@ -28,7 +28,7 @@ import waiting
 
 FULL = "KILN_E2E_FULL" in os.environ
 IS_ROOT = os.geteuid() == 0
-SANDBOX = 7  # the exit code, as documented
+SANDBOX, STORAGE = 7, 8  # exit codes, as documented
 
 # No account has this id, so it has no subordinate ids either.
 NOBODY = 12345
@@ -628,8 +628,10 @@ class Attacks(unittest.TestCase):
         command = ["unshare", "--mount"] + ["--map-root-user"] * (not IS_ROOT)
         command += ["sh", "-c", script]
         done = subprocess.run(command, capture_output=True, text=True)
-        self.assertEqual(done.returncode, SANDBOX, done.stderr)
+        self.assertEqual(done.returncode, STORAGE, done.stderr)
         self.assertIn("No space left on device", done.stderr)
+        self.assertIn("hint: the disk of the store is full", done.stderr)
+        # What the command wrote is gone, and the next one has room.
         self.assertIn("/srv/pipe", done.stderr)
 
 

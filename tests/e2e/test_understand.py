@@ -167,6 +167,30 @@ class Diff(unittest.TestCase):
         self.assertIn("git, which cannot be run", said)
 
 
+class Releases(unittest.TestCase):
+    def test_a_name_that_carries_a_release_is_found_in_its_lock(self):
+        world = World("named-release")
+        own = world.family / "releases/1"
+        own.mkdir(parents=True)
+        (world.family / "kiln.lock").rename(own / "kiln.lock")
+        world.edit("kiln.toml", 'release = "1"', 'release = "2"')
+        world.run("lock")
+        world.run("build", "lab-plain", "lab-plain_1")
+        for release in "12":
+            word, named = f"lab-plain_{release}", f"_{release}_"
+            sizes = world.kiln.json("size", word)[0]
+            self.assertIn(named, sizes["image"])
+            self.assertIsNotNone(sizes["layers"])
+            self.assertIn(named, world.run("verify-build", word).stdout)
+            self.assertIn("gamma", world.run("why", "gamma", word).stdout)
+            place = harness.scratch("exported") / release
+            done = world.run("export", word, place, "--format", "oci-dir")
+            self.assertIn(named, done.stderr)
+        code, said = world.fails("why", "gamma", "lab-plain_1", "lab-plain_2")
+        self.assertEqual(code, USAGE)
+        self.assertIn("several releases", said)
+
+
 class Size(unittest.TestCase):
     def test_sums_are_those_of_the_layers(self):
         world = World("size")
@@ -196,6 +220,16 @@ class Size(unittest.TestCase):
         self.assertIn(">/opt/app-root/lib/python3.11/site-packages/alpha: ", text)
         self.assertEqual(unbalanced(text), [])
         self.assertIsNone(re.search("https?:|<script|src=|href=", text))
+
+    def test_an_image_is_built_however_its_layers_are_compressed(self):
+        for option in [["--compression", "zstd"], ["--lazy", "estargz"]]:
+            with self.subTest(option[1]):
+                world = World(option[1])
+                world.run("build", "lab-plain", *option)
+                sizes = world.kiln.json("size", "lab-plain")[0]
+                stored = layers(world, "lab-plain")
+                self.assertEqual(sizes["layers"], len(stored))
+                self.assertEqual(sizes["total"]["compressed"], sum(stored.values()))
 
 
 def unbalanced(text):

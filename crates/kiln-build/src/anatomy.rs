@@ -1,7 +1,8 @@
 //! Where the bytes of an image are: by component and package, and by path.
 //!
 //! Unpacked sizes are those of the files in the layers. A layer is compressed as a whole, so its
-//! compressed bytes are shared out among its files by their size; sums over a layer are exact.
+//! compressed bytes are shared out among its files by their size; sums over a layer are exact. A
+//! layer of directories and removals alone is its step's.
 //! Whose a file is say the records in the image itself: the `RECORD` of a wheel, dpkg's list of a
 //! package.
 
@@ -13,6 +14,7 @@ use std::{
 
 use kiln_layer::{ReadLimits, RecordKind, read_layer};
 use kiln_oci::LayerDescriptor;
+use kiln_package::wheel::record_path;
 use kiln_plan::{ImagePlan, Plan};
 use kiln_store::Store;
 
@@ -93,24 +95,46 @@ pub fn anatomy(
         if anatomy.components.last().map(|(name, _)| name) != Some(&component) {
             anatomy.components.push((component, BTreeMap::new()));
         }
+        anatomy.add_layer(&step.title, layer.size, &files, &owners);
+    }
+    Ok(anatomy)
+}
+
+impl Anatomy {
+    /// Adds a layer of the last component: its compressed size, and its files.
+    fn add_layer(
+        &mut self,
+        title: &str,
+        size: u64,
+        files: &[File],
+        owners: &HashMap<String, String>,
+    ) {
+        let Some((_, packages)) = self.components.last_mut() else {
+            return;
+        };
+        if files.is_empty() {
+            let bytes = Bytes {
+                compressed: size,
+                unpacked: 0,
+            };
+            *packages.entry(title.to_owned()).or_default() += bytes;
+            self.tree.bytes += bytes;
+        }
         let total: u64 = files.iter().map(|file| file.size + HEADER).sum();
         let mut before = 0;
         for file in files {
             let after = before + file.size + HEADER;
             let bytes = Bytes {
-                compressed: part(layer.size, after, total) - part(layer.size, before, total),
+                compressed: part(size, after, total) - part(size, before, total),
                 unpacked: file.size,
             };
             before = after;
-            let owner = owner(&owners, &file.path);
-            let owner = owner.unwrap_or_else(|| step.title.clone());
-            if let Some((_, packages)) = anatomy.components.last_mut() {
-                *packages.entry(owner).or_default() += bytes;
-            }
-            anatomy.tree.add(&file.path, bytes);
+            let owner = owner(owners, &file.path);
+            let owner = owner.unwrap_or_else(|| title.to_owned());
+            *packages.entry(owner).or_default() += bytes;
+            self.tree.add(&file.path, bytes);
         }
     }
-    Ok(anatomy)
 }
 
 /// `size * part / total`, rounded down.
@@ -129,7 +153,10 @@ fn files(
     let mut files = Vec::new();
     let blob = store.open_blob(&layer.digest)?;
     let read = read_layer(blob, ReadLimits::default(), |record, content| {
-        if matches!(record.kind, RecordKind::Directory) {
+        if matches!(
+            record.kind,
+            RecordKind::Directory | RecordKind::Whiteout | RecordKind::OpaqueWhiteout
+        ) {
             return Ok(());
         }
         let path = record.path.to_string();
@@ -184,9 +211,12 @@ impl<'a> List<'a> {
         for line in text.lines() {
             match self {
                 Self::Wheel { package, directory } => {
-                    let path = line.split(',').next().unwrap_or(line);
+                    // Only a list that nobody could read has rows that are none.
+                    let Some(path) = record_path(line) else {
+                        continue;
+                    };
                     let owner = package.replace('_', "-").to_ascii_lowercase();
-                    owners.insert(joined(directory, path), owner);
+                    owners.insert(joined(directory, &path), owner);
                 }
                 Self::Deb { package } => {
                     let path = line.trim_start_matches('/');
@@ -232,6 +262,8 @@ fn owner(owners: &HashMap<String, String>, path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use kiln_layer::{Entry, EntryKind, EntryPath, Payload};
+
     use super::*;
 
     #[test]
@@ -241,7 +273,7 @@ mod tests {
         let record = format!("{site}/Foo_bar-1.0.dist-info/RECORD");
         let list = List::at(&record).unwrap();
         list.note(
-            "foo/__init__.py,sha256=x,1\r\n../../../bin/foo,,\r\n",
+            "foo/__init__.py,sha256=x,1\r\n../../../bin/foo,,\r\n\"foo/a,\"\"b\"\".txt\",sha256=x,1\r\n",
             &mut owners,
         );
         let dpkg = List::at("var/lib/dpkg/info/libc6:amd64.list").unwrap();
@@ -255,6 +287,8 @@ mod tests {
         let compiled = format!("{site}/foo/__pycache__/__init__.cpython-311.pyc");
         assert_eq!(whose(&compiled), Some("foo-bar".to_owned()));
         assert_eq!(whose("opt/app-root/bin/foo"), Some("foo-bar".to_owned()));
+        let quoted = format!("{site}/foo/a,\"b\".txt");
+        assert_eq!(whose(&quoted), Some("foo-bar".to_owned()));
         assert_eq!(
             whose("usr/lib/libc.so.6"),
             Some("libc6".to_owned()),
@@ -280,6 +314,61 @@ mod tests {
         }
         assert_eq!(sum, 123);
         assert_eq!(part(5, 0, 0), 0);
+    }
+
+    #[test]
+    fn directories_and_removals_are_no_files() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path().join("store")).unwrap();
+        let entries = [
+            ("opt", EntryKind::Directory),
+            (
+                "opt/file",
+                EntryKind::File(Payload::Plain(b"content".to_vec().into())),
+            ),
+            ("opt/gone", EntryKind::Whiteout),
+            ("opt/link", EntryKind::Symlink(b"file".to_vec())),
+        ]
+        .map(|(path, kind)| Entry {
+            path: EntryPath::new(path).unwrap(),
+            kind,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: kiln_layer::REPRODUCIBLE_MTIME,
+            capability: None,
+        });
+        let mut writer = store.blob_writer().unwrap();
+        let compression = kiln_layer::Compression::Zstd;
+        let summary = kiln_layer::write_layer(&entries, compression, &mut writer).unwrap();
+        let layer = crate::assemble::descriptor(&summary, kiln_plan::Compression::Zstd);
+        writer.commit(&layer.digest, layer.size).unwrap();
+        let files = files(&store, &layer, &mut HashMap::new()).unwrap();
+        let found: Vec<_> = files.iter().map(|it| (it.path.as_str(), it.size)).collect();
+        assert_eq!(found, [("opt/file", 7), ("opt/link", 0)]);
+    }
+
+    #[test]
+    fn no_byte_of_a_layer_is_lost() {
+        let mut anatomy = Anatomy::default();
+        anatomy
+            .components
+            .push(("base/a".to_owned(), BTreeMap::new()));
+        anatomy.add_layer("directories", 100, &[], &HashMap::new());
+        let file = |path: &str, size| File {
+            path: path.to_owned(),
+            size,
+        };
+        let files = [file("a/x", 10), file("a/y", 0), file("b", 90)];
+        anatomy.add_layer("files", 1000, &files, &HashMap::new());
+        let total = Bytes {
+            compressed: 1100,
+            unpacked: 100,
+        };
+        assert_eq!(anatomy.tree.bytes, total);
+        let packages = &anatomy.components[0].1;
+        assert_eq!(packages["directories"].compressed, 100);
+        assert_eq!(packages["files"].compressed, 1000);
     }
 
     #[test]

@@ -8,21 +8,22 @@ use std::{
 use kiln_digest::Digest;
 use kiln_fetch::FetchError;
 use kiln_oci::ImageError;
-use kiln_sandbox::{SandboxError, TreeError};
+use kiln_plan::PlanError;
+use kiln_sandbox::{Cause, SandboxError, TreeError};
 use kiln_store::StoreError;
 
 use crate::execute::ExecuteError;
 
 /// Whether a full disk is at the bottom of an error.
 pub fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let kind = |error: &(dyn Error + 'static)| {
+        let here = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        // Errors of a sandbox come from another process.
+        here.or_else(|| error.downcast_ref::<Cause>()?.kind())
+    };
     std::iter::successors(Some(error), |&error| error.source())
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .any(|error| {
-            matches!(
-                error.kind(),
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
-            )
-        })
+        .filter_map(kind)
+        .any(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
 }
 
 /// Why a build failed. The store is intact; what was finished is kept.
@@ -69,6 +70,9 @@ pub enum BuildError {
         /// What the lock says.
         expected: Digest,
     },
+    /// An image has no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -120,6 +124,7 @@ impl BuildError {
             Self::NotRepeatable { .. }
             | Self::Unreproducible { .. }
             | Self::FamilyFile { .. }
+            | Self::Plan(_)
             | Self::Conflict { .. }
             | Self::Image(_) => false,
         }
@@ -143,6 +148,7 @@ impl BuildError {
             Self::FamilyFile { .. } => {
                 Some("the file was changed since: `kiln lock` takes it as it is now".into())
             }
+            Self::Plan(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Conflict { path, upper, .. } => Some(format!(
                 "drop one of the two; or, if the upper one is to win, say so in `[winners]` with \

@@ -34,7 +34,7 @@ impl<'a> Image<'a> {
         })?;
         let components = family.components(combination);
         let closure = lock.image_closure(locked);
-        let origins = Origins::new(&components, &closure, graph);
+        let origins = Origins::new(locked, &components, &closure, graph);
         Some(Self {
             family,
             locked,

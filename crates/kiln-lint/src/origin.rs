@@ -1,13 +1,13 @@
 //! Which requirement brings a package: the shortest path from the family's files.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    str::FromStr,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use kiln_lock::{Closure, Lock, PackageId};
+use kiln_lock::{
+    Closure, Lock, LockedImage, PackageId,
+    requires::{self, Node},
+};
 use kiln_recipe::{Component, ComponentId, Location};
-use pep508_rs::{ExtraName, Requirement};
+use pep508_rs::{MarkerEnvironment, Requirement};
 
 /// What brings a package into an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ pub(crate) struct Graph<'a>(HashMap<&'a PackageId, Vec<Requirement>>);
 
 impl<'a> Graph<'a> {
     pub(crate) fn new(lock: &'a Lock) -> Self {
-        let parse = |text: &String| Requirement::from_str(text).ok();
+        let parse = |text: &String| requires::parse_requirement(text);
         let wheels = lock.wheels.iter();
         Self(
             wheels
@@ -47,7 +47,15 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
-    pub(crate) fn new(components: &[&Component], closure: &Closure<'_>, graph: &Graph<'_>) -> Self {
+    pub(crate) fn new(
+        image: &LockedImage,
+        components: &[&Component],
+        closure: &Closure<'_>,
+        graph: &Graph<'_>,
+    ) -> Self {
+        let patch = requires::python_patch(image.python, closure.debs.iter().copied());
+        let markers = requires::markers(image.platform, image.python, patch);
+        let wheels = markers.map(|markers| wheels(components, closure, graph, &markers));
         let fallback = components.first().map(|base| Origin {
             component: base.id.clone(),
             at: base.at.clone(),
@@ -55,7 +63,7 @@ impl Origins {
             path: Vec::new(),
         });
         Self {
-            wheels: wheels(components, closure, graph),
+            wheels: wheels.unwrap_or_default(),
             debs: debs(components, closure),
             fallback,
         }
@@ -72,13 +80,11 @@ impl Origins {
     }
 }
 
-/// A wheel, or a wheel with one extra, as in the closures that are solved.
-type Node = (String, Option<ExtraName>);
-
 fn wheels(
     components: &[&Component],
     closure: &Closure<'_>,
     graph: &Graph<'_>,
+    markers: &MarkerEnvironment,
 ) -> BTreeMap<String, Origin> {
     let ids: HashMap<&str, &PackageId> = closure
         .wheels
@@ -102,16 +108,16 @@ fn wheels(
             origin.path.push(name.clone());
             found.insert(name.clone(), origin);
         }
-        let extras = requirement.extras.iter().cloned().map(Some);
-        for extra in std::iter::once(None).chain(extras) {
-            let node = (name.clone(), extra);
+        for node in requires::leads_to(requirement) {
             if seen.insert(node.clone()) {
                 open.push_back(node);
             }
         }
     };
     for component in components {
-        for requirement in &component.requirements {
+        let requirements = component.requirements.iter();
+        let held = requirements.filter(|it| it.parsed.evaluate_markers(markers, &[]));
+        for requirement in held {
             reach(&requirement.parsed, &mut found, &mut open, &|| {
                 Some(Origin {
                     component: component.id.clone(),
@@ -123,10 +129,10 @@ fn wheels(
         }
     }
     while let Some((name, extra)) = open.pop_front() {
+        let name = name.to_string();
         let requires = ids.get(name.as_str()).and_then(|id| graph.0.get(id));
         for requirement in requires.into_iter().flatten() {
-            // What the image does not hold was not required on its platform and Python.
-            if requirement.marker.evaluate_extras(extra.as_slice()) {
+            if requirement.evaluate_markers(markers, extra.as_slice()) {
                 let parent = found.get(&name).cloned();
                 reach(requirement, &mut found, &mut open, &|| parent.clone());
             }

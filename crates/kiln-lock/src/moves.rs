@@ -124,7 +124,8 @@ fn package_moves(
 }
 
 /// What is chosen together with the lowest bundle of an image whose set moved: toolkits and IDEs
-/// of the images with that bundle on the same components.
+/// of the images with that bundle on the same components. What is below an independent bundle is
+/// chosen with that bundle.
 fn reasons(
     old: &Lock,
     new: &Lock,
@@ -135,6 +136,7 @@ fn reasons(
     // An IDE or a toolkit that moved is chosen with the bundle below it.
     let bundles = image.sets.iter().take_while(|id| is_below_toolkit(new, id));
     let bundle = match moved.filter(|id| is_below_toolkit(new, id)) {
+        Some(id) if id.contains(" @") => image.sets.iter().find(|id| !id.contains(" @")),
         Some(id) => Some(id),
         None => bundles.last(),
     };

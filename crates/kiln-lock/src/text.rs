@@ -97,6 +97,17 @@ impl Lock {
         Ok(lock)
     }
 
+    /// [`Lock::render`], once [`Lock::parse`] has made the same lock of it: for who writes it to be
+    /// read by others.
+    pub fn render_checked(&self) -> Result<String, LockError> {
+        let text = self.render();
+        if Self::parse(&text)? == *self {
+            return Ok(text);
+        }
+        let other = "what is read from it is another lock";
+        Err(LockError::Invariant(other.to_owned()))
+    }
+
     /// The lock as TOML. Equal locks give equal texts.
     pub fn render(&self) -> String {
         let mut out = Writer(HEADER.to_owned());

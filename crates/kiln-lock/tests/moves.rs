@@ -217,6 +217,37 @@ fn a_new_image_is_a_reason() {
 }
 
 #[test]
+fn what_is_below_an_independent_bundle_moves_because_of_what_is_above_it() {
+    // As a lock names the sets below an independent `b`.
+    let independent = |family: &Family| {
+        let mut lock = family.lock();
+        let rename = |id: &mut String| {
+            if matches!(id.as_str(), "deb" | "deb a") {
+                id.push_str(" @b");
+            }
+        };
+        lock.sets.iter_mut().for_each(|set| rename(&mut set.id));
+        let images = lock.images.iter_mut();
+        images.for_each(|image| image.sets.iter_mut().for_each(rename));
+        lock
+    };
+    let family = |lab, numpy| Family {
+        images: vec![("b", "lab"), ("b", "runtime")],
+        requests: vec![
+            (ComponentKind::Bundle, "b", "scipy"),
+            (ComponentKind::Ide, "lab", lab),
+        ],
+        wheels: vec![("deb a", numpy), ("deb a b", &["scipy 1.0"])],
+    };
+    let old = independent(&family("lab", &["numpy 2.1"]));
+    let new = independent(&family("lab>=2", &["numpy 2.0"]));
+    let moves = moves(&old, &new);
+    assert_eq!(moves.len(), 1);
+    assert_eq!(moves[0].image, "runtime-b");
+    assert_eq!(moves[0].because, [id(ComponentKind::Ide, "lab")]);
+}
+
+#[test]
 fn a_package_that_left_and_a_rebuilt_file_are_moves() {
     let mut after = before();
     after.wheels.remove(1);

@@ -162,6 +162,7 @@ fn a_lock_reads_well() {
 #[test]
 fn a_written_lock_reads_back() {
     assert_eq!(Lock::parse(&small().render()), Ok(small()));
+    assert_eq!(small().render_checked(), Ok(small().render()));
 }
 
 #[test]
@@ -274,6 +275,11 @@ fn a_lock_that_contradicts_itself_is_refused() {
         break_it(&mut lock);
         let error = Lock::parse(&lock.render()).expect_err(what);
         assert!(matches!(error, LockError::Invariant(_)), "{what}: {error}");
+        assert_eq!(
+            lock.render_checked(),
+            Err(error.clone()),
+            "nobody writes it"
+        );
         messages.push(format!("{what}: {error}"));
     }
     insta::assert_snapshot!(messages.join("\n"));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kiln_lock::{Closure, LockedImage};
 use kiln_recipe::{Component, ComponentKind, Cuda, Family, Location, PythonVersion};
 
-use crate::{cuda, draft::combination, plan::PlanError};
+use crate::{cuda, plan::PlanError};
 
 /// What an engine needs to know to start an image (image-spec, config.md).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,6 @@ pub(crate) fn config(
     image: &LockedImage,
     installed: &Closure<'_>,
 ) -> Result<ImageConfig, PlanError> {
-    let combination = combination(image);
     let ide = family
         .ides
         .get(&image.ide)
@@ -55,7 +54,7 @@ pub(crate) fn config(
             component: format!("ide/{}", image.ide),
         })?;
     let mut labels = labels(family, image);
-    let components = family.components(&combination);
+    let components = family.components(&image.combination());
     let accelerator = family.accelerators.get(&image.accelerator);
     if let Some(cuda) = accelerator.and_then(|it| it.cuda.as_ref()) {
         let computed = cuda::labels(cuda, installed).into_iter();

@@ -100,7 +100,7 @@ pub(crate) fn labels(cuda: &Cuda, installed: &Closure<'_>) -> Vec<(&'static str,
     let debs = installed.debs.iter();
     let debs = debs.filter(|it| it.name.starts_with("libcudnn") && !it.name.contains("-dev"));
     let versions = wheels.map(|it| it.version.as_str());
-    let mut versions = versions.chain(debs.map(|it| upstream(it)));
+    let mut versions = versions.chain(debs.map(|it| it.upstream()));
     labels.extend(
         versions
             .next()
@@ -150,14 +150,7 @@ fn runtime_deb(deb: &Deb) -> Option<CudaVersion> {
     }
     let rest = deb.name.strip_prefix("libcudart")?;
     let is_library = rest.starts_with(|c: char| c.is_ascii_digit());
-    is_library.then(|| CudaVersion::leading(upstream(deb)))?
-}
-
-/// A Debian version without epoch and revision.
-fn upstream(deb: &Deb) -> &str {
-    let version = deb.version.split_once(':');
-    let version = version.map_or(deb.version.as_str(), |(_, rest)| rest);
-    version.split(['-', '~', '+']).next().unwrap_or(version)
+    is_library.then(|| CudaVersion::leading(deb.upstream()))?
 }
 
 /// Which of [`LIBRARIES`] a project brings.

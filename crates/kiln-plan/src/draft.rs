@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use kiln_digest::Digest;
 use kiln_lock::{Deb, LockedImage, PackageId, Wheel};
-use kiln_recipe::{Base, Combination, Component, ComponentId, ComponentKind, Family, Platform};
+use kiln_recipe::{Base, Component, ComponentId, ComponentKind, Family, Platform};
 
 use crate::{
     action::{
@@ -47,22 +47,6 @@ pub(crate) struct Context<'a> {
     pub(crate) built: HashMap<&'a PackageId, Digest>,
 }
 
-/// The combination of components that a locked image is.
-pub(crate) fn combination(image: &LockedImage) -> Combination {
-    Combination {
-        base: image.base.clone(),
-        accelerator: image.accelerator.clone(),
-        bundle: image.bundle.clone(),
-        ide: image.ide.clone(),
-        max_size: None,
-        at: kiln_recipe::Location {
-            file: "kiln.lock".into(),
-            line: 1,
-            column: 1,
-        },
-    }
-}
-
 impl<'a> Context<'a> {
     pub(crate) fn new(
         family: &'a Family,
@@ -80,7 +64,7 @@ impl<'a> Context<'a> {
         Ok(Self {
             family,
             base,
-            components: family.components(&combination(image)),
+            components: family.components(&image.combination()),
             placement: Placement {
                 prefix: user.prefix.clone(),
                 python: image.python,

@@ -56,5 +56,8 @@ pub use action::{
 pub use config::{ImageConfig, LABEL_KEYS};
 pub use graph::{dot, mermaid};
 pub use layers::{MAX_LAYERS, OWN_LAYER, Thresholds, installed_by_dpkg, usr_merge};
-pub use plan::{ImagePlan, Input, LayerUse, Origin, Plan, PlanError, PlanOptions, Step, plan};
+pub use plan::{
+    ImagePlan, Input, LayerUse, Origin, Plan, PlanError, PlanOptions, Step, Unplanned, plan,
+    plan_possible,
+};
 pub use source::{Source, source_plan};

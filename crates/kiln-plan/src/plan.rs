@@ -9,7 +9,7 @@ use kiln_recipe::{ComponentId, ComponentKind, Family, Platform};
 use crate::{
     action::{Action, BuildProduct, Compression},
     config::{self, ImageConfig},
-    draft::{Context, Draft, combination},
+    draft::{Context, Draft},
     layers::{MAX_LAYERS, OWN_LAYER, Thresholds},
     source::Source,
 };
@@ -201,6 +201,15 @@ impl PlanError {
     }
 }
 
+/// Images that have no plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplanned {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Why.
+    pub error: PlanError,
+}
+
 /// Plans `images` of a lock. Family and lock must agree (`kiln_lock::check`). What the family
 /// switches off stays off whatever `options` say.
 pub fn plan(
@@ -209,34 +218,87 @@ pub fn plan(
     images: &[&LockedImage],
     options: PlanOptions,
 ) -> Result<Plan, PlanError> {
+    let (plan, unplanned) = plan_possible(family, lock, images, options);
+    match unplanned.into_iter().next() {
+        None => Ok(plan),
+        Some(first) => Err(first.error),
+    }
+}
+
+/// The [`plan`] of those of the images that have one, and why the others have none. Images of one
+/// name, for several platforms, are of use together: all of them have a plan, or none.
+pub fn plan_possible(
+    family: &Family,
+    lock: &Lock,
+    images: &[&LockedImage],
+    options: PlanOptions,
+) -> (Plan, Vec<Unplanned>) {
     let options = PlanOptions {
         compression: options.compression,
         pack_only: options.pack_only || family.pack_only,
         bytecode: options.bytecode && family.bytecode,
     };
     let index = Index::new(lock);
+    let mut drafted: Vec<Drafted> = Vec::new();
+    let mut unplanned: Vec<Unplanned> = Vec::new();
+    for image in images {
+        if unplanned.iter().any(|it| it.names.contains(&image.name)) {
+            continue;
+        }
+        match Drafted::of(family, &index, image, options) {
+            Ok(image) => drafted.push(image),
+            Err(error) => {
+                drafted.retain(|other| other.plan.name != image.name);
+                match unplanned.iter_mut().find(|it| it.error == error) {
+                    Some(same) => same.names.push(image.name.clone()),
+                    None => unplanned.push(Unplanned {
+                        names: vec![image.name.clone()],
+                        error,
+                    }),
+                }
+            }
+        }
+    }
     let mut steps = Steps::default();
-    let images = images
-        .iter()
-        .map(|image| {
-            let (drafts, thresholds) = image_drafts(family, &index, image, options)?;
-            let layers = drafts.into_iter().filter_map(|draft| steps.intern(draft));
-            let layers = layers.collect();
-            Ok(ImagePlan {
-                name: image.name.clone(),
-                platform: image.platform,
-                date: image.date.clone(),
-                layers,
-                config: config::config(family, image, &index.closure(image)?)?,
-                winners: winners(family, image),
-                thresholds,
-            })
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Plan {
+    let mut images = Vec::with_capacity(drafted.len());
+    for Drafted { drafts, mut plan } in drafted {
+        let layers = drafts.into_iter().filter_map(|draft| steps.intern(draft));
+        plan.layers = layers.collect();
+        images.push(plan);
+    }
+    let plan = Plan {
         steps: steps.list,
         images,
-    })
+    };
+    (plan, unplanned)
+}
+
+/// What there is of an image before its steps have places.
+struct Drafted {
+    drafts: Vec<Draft>,
+    /// Without layers.
+    plan: ImagePlan,
+}
+
+impl Drafted {
+    fn of(
+        family: &Family,
+        index: &Index<'_>,
+        image: &LockedImage,
+        options: PlanOptions,
+    ) -> Result<Self, PlanError> {
+        let (drafts, thresholds) = image_drafts(family, index, image, options)?;
+        let plan = ImagePlan {
+            name: image.name.clone(),
+            platform: image.platform,
+            date: image.date.clone(),
+            layers: Vec::new(),
+            config: config::config(family, image, &index.closure(image)?)?,
+            winners: winners(family, image),
+            thresholds,
+        };
+        Ok(Self { drafts, plan })
+    }
 }
 
 /// The lock's parts by id.
@@ -320,7 +382,7 @@ fn find<'a, P>(
 
 /// What the components of an image say of paths that several packages ship.
 fn winners(family: &Family, image: &LockedImage) -> BTreeMap<String, String> {
-    let components = family.components(&combination(image));
+    let components = family.components(&image.combination());
     components
         .into_iter()
         .flat_map(|component| component.winners.clone())
@@ -458,11 +520,12 @@ fn drafts_at(
             }
         }
         drafts.extend(context.wheels(component, &wheels, thresholds.wheel, runtime.as_ref()));
-        // An accelerator has a second set above the bundles; its files and commands are below them.
-        let is_first = sets[..position]
+        // An accelerator that requires Python packages has a second set, above the bundles: its
+        // files lie over these packages, and its commands find them.
+        let is_last = sets[position + 1..]
             .iter()
-            .all(|below| below.component != set.component);
-        if !is_first {
+            .all(|above| above.component != set.component);
+        if !is_last {
             continue;
         }
         drafts.extend(context.files(component));

@@ -120,9 +120,13 @@ pub fn read_release(dir: &Path, name: &str) -> Result<FamilyFiles, ReadError> {
     read(dir, Some(name))
 }
 
-/// The releases that have files of their own, sorted.
+/// The releases that have files of their own, sorted. Their directories are no symbolic links, as
+/// little as those of components.
 pub fn releases(dir: &Path) -> Result<Vec<String>, ReadError> {
     let path = dir.join(RELEASES);
+    if path.is_symlink() {
+        return Err(ReadError::Symlink(path));
+    }
     let io = |source| ReadError::Io {
         path: path.clone(),
         source,
@@ -135,7 +139,11 @@ pub fn releases(dir: &Path) -> Result<Vec<String>, ReadError> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io)?;
-        if entry.file_type().map_err(io)?.is_dir()
+        let kind = entry.file_type().map_err(io)?;
+        if kind.is_symlink() && entry.path().is_dir() {
+            return Err(ReadError::Symlink(entry.path()));
+        }
+        if kind.is_dir()
             && let Ok(name) = entry.file_name().into_string()
         {
             names.push(name);
@@ -159,7 +167,7 @@ fn read(dir: &Path, release: Option<&str>) -> Result<FamilyFiles, ReadError> {
     if !root.join("kiln.toml").exists() {
         return Err(ReadError::NoFamily(dir.into()));
     }
-    reader.file(&root.join("kiln.toml"), "kiln.toml".to_owned())?;
+    reader.file_or_link(&root.join("kiln.toml"), "kiln.toml".to_owned())?;
     reader.directories(&root)?;
     if let Some(name) = release {
         // Only a name that is listed: another could lead anywhere.
@@ -172,8 +180,9 @@ fn read(dir: &Path, release: Option<&str>) -> Result<FamilyFiles, ReadError> {
         }
         let own = root.join(RELEASES).join(name);
         reader.below = format!("{RELEASES}/{name}/");
-        if own.join("kiln.toml").is_file() {
-            reader.file(&own.join("kiln.toml"), "kiln.toml".to_owned())?;
+        let settings = own.join("kiln.toml");
+        if settings.is_symlink() || settings.is_file() {
+            reader.file_or_link(&settings, "kiln.toml".to_owned())?;
         }
         reader.directories(&own)?;
         reader.found.release = Some(name.to_owned());
@@ -228,20 +237,27 @@ impl Reader<'_> {
             let kind = entry.file_type().map_err(io)?;
             if kind.is_dir() {
                 self.directory(&path, &relative, depth + 1)?;
-            } else if kind.is_symlink() {
-                let target = path.canonicalize().map_err(|source| ReadError::Io {
-                    path: path.clone(),
-                    source,
-                })?;
-                if !target.starts_with(self.root) || !target.is_file() {
-                    return Err(ReadError::Symlink(path));
-                }
-                self.file(&target, relative.clone())?;
-                self.found.links.insert(relative);
-            } else if kind.is_file() {
-                self.file(&path, relative)?;
+            } else if kind.is_symlink() || kind.is_file() {
+                self.file_or_link(&path, relative)?;
             }
         }
+        Ok(())
+    }
+
+    /// Reads a file; a symbolic link is followed to a file of the family.
+    fn file_or_link(&mut self, path: &Path, relative: String) -> Result<(), ReadError> {
+        if !path.is_symlink() {
+            return self.file(path, relative);
+        }
+        let target = path.canonicalize().map_err(|source| ReadError::Io {
+            path: path.into(),
+            source,
+        })?;
+        if !target.starts_with(self.root) || !target.is_file() {
+            return Err(ReadError::Symlink(path.into()));
+        }
+        self.file(&target, relative.clone())?;
+        self.found.links.insert(relative);
         Ok(())
     }
 
@@ -377,6 +393,52 @@ mod tests {
                 "{target}"
             );
         }
+    }
+
+    #[test]
+    fn links_that_lead_a_release_out_of_the_family_are_refused() {
+        use std::os::unix::fs::symlink;
+        let outside = tempfile::tempdir().unwrap();
+        fs::create_dir(outside.path().join("2026a")).unwrap();
+        fs::write(outside.path().join("kiln.toml"), "secret").unwrap();
+        let refused = |dir: &Path| {
+            let refused = |it: Result<_, ReadError>| matches!(it, Err(ReadError::Symlink(_)));
+            assert!(refused(read_release(dir, "2026a").map(drop)));
+            refused(releases(dir).map(drop))
+        };
+        let dir = family();
+        symlink(outside.path(), dir.path().join("releases")).unwrap();
+        assert!(refused(dir.path()));
+
+        let dir = family();
+        fs::create_dir(dir.path().join("releases")).unwrap();
+        symlink(
+            outside.path().join("2026a"),
+            dir.path().join("releases/2026a"),
+        )
+        .unwrap();
+        assert!(refused(dir.path()));
+
+        // A link in the release is that of a file, and may lead to one of the family.
+        let dir = family();
+        let own = dir.path().join("releases/2026a");
+        fs::create_dir_all(&own).unwrap();
+        symlink(outside.path().join("kiln.toml"), own.join("kiln.toml")).unwrap();
+        assert!(!refused(dir.path()));
+        fs::remove_file(own.join("kiln.toml")).unwrap();
+        symlink("../../kiln.toml", own.join("kiln.toml")).unwrap();
+        let release = read_release(dir.path(), "2026a").unwrap();
+        assert_eq!(release.files["kiln.toml"], b"a");
+
+        let dir = family();
+        fs::remove_file(dir.path().join("kiln.toml")).unwrap();
+        symlink(
+            outside.path().join("kiln.toml"),
+            dir.path().join("kiln.toml"),
+        )
+        .unwrap();
+        let read = read_family(dir.path());
+        assert!(matches!(read, Err(ReadError::Symlink(_))), "{read:?}");
     }
 
     #[test]

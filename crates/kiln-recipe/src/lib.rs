@@ -65,7 +65,7 @@
 //! | | `packages` | OS packages as Debian writes them: `libodbc2`, `libodbc2 (>= 2.3)` |
 //! | | `python` | the Pythons that it goes with (PEP 440); not in bases |
 //! | | `needs`, `provides`, `conflicts` | names of what else an image has, or has not |
-//! | `[python-index.NAME]` | `projects`! | come from this source and from nowhere else |
+//! | `[python-index.NAME]` | `projects`! | come from this source and from nowhere else; not in IDEs |
 //! | `[[waive]]` | | as in `kiln.toml`, for images with it |
 //! | `[env]` | NAME = value | environment; `${NAME}` is what NAME was in the components below and the lines before |
 //! | `[labels]` | NAME = value | labels of the image |

@@ -13,6 +13,8 @@ use crate::{
 
 /// The most images of a family.
 pub(crate) const MAX_IMAGES: usize = 4096;
+/// The most comparisons of names for the exclusions of a table.
+const MAX_COMPARISONS: usize = 1 << 24;
 
 /// The keys of a table in the order in which it is expanded, with what they name, what they name
 /// when they are not there, and what they are called.
@@ -60,10 +62,12 @@ pub(crate) fn read(
     let product = lists
         .iter()
         .try_fold(1_usize, |product, list| product.checked_mul(list.len()));
-    if product.is_none_or(|product| product > room) {
+    let compared: usize = exclusions.iter().flatten().map(Exclusion::names).sum();
+    let comparisons = product.and_then(|product| product.checked_mul(compared));
+    if compared > 0 && comparisons.is_none_or(|it| it > MAX_COMPARISONS) {
         table.error(
-            format!("with the images of this table the family has more than {MAX_IMAGES}"),
-            None,
+            "this table has too many combinations to exclude some of them",
+            Some("make several tables of it".to_owned()),
         );
         table.finish();
         return Vec::new();
@@ -71,8 +75,17 @@ pub(crate) fn read(
     let excluded = |image: &Names4<'_>| exclusions.iter().flatten().any(|it| it.excludes(image));
     let images: Vec<_> = expand(lists)
         .filter(|image| !excluded(image))
+        .take(room + 1)
         .map(|image| combination(image, max_size.as_ref(), &spot))
         .collect();
+    if images.len() > room {
+        table.error(
+            format!("with the images of this table the family has more than {MAX_IMAGES}"),
+            None,
+        );
+        table.finish();
+        return Vec::new();
+    }
     if images.is_empty() {
         table.error(
             "the exclusions of this table leave no image",
@@ -116,6 +129,11 @@ fn axis(
 struct Exclusion([Option<Vec<String>>; 4]);
 
 impl Exclusion {
+    /// How many names it has to compare with.
+    fn names(&self) -> usize {
+        self.0.iter().flatten().map(Vec::len).sum()
+    }
+
     fn excludes(&self, image: &Names4<'_>) -> bool {
         self.0.iter().zip(image).all(|(names, name)| {
             names

@@ -51,7 +51,11 @@ pub(crate) fn read(table: &mut Table<'_>, component: &mut Component) -> RulePlac
             }
         }
     }
-    indexes(table, &mut component.python_indexes, &mut places.indexed);
+    if component.id.kind == ComponentKind::Ide {
+        no_indexes(table);
+    } else {
+        indexes(table, &mut component.python_indexes, &mut places.indexed);
+    }
     component.waivers = waivers(table);
     places
 }
@@ -106,6 +110,21 @@ fn capability(text: &Text<'_>) -> Option<String> {
         return None;
     }
     Some(text.value.clone())
+}
+
+/// Refuses `[python-index.NAME]` of an IDE: versions are chosen for a bundle and all its IDEs
+/// together, so that it would reach images without this one.
+fn no_indexes(table: &mut Table<'_>) {
+    if !table.has("python-index") {
+        return;
+    }
+    for (name, _) in table.named_tables("python-index") {
+        name.error(
+            "an IDE cannot say where Python projects come from, as images without it would have \
+             them from there, too",
+            Some("put it into the bundle or the accelerator".to_owned()),
+        );
+    }
 }
 
 /// Reads `[python-index.NAME]`.

@@ -59,17 +59,18 @@ mod tests {
     /// The keys that the readers know, by file and table, taken from what they say about an
     /// unknown key in every table.
     fn keys_of_the_readers() -> BTreeMap<(String, String), BTreeSet<String>> {
-        let component = [
+        let table = |header: &str| format!("{header}\n{UNKNOWN} = 1\n");
+        let ide = [
             "[[file]]",
             "[from-source.a]",
-            "[python-index.a]",
             "[[waive]]",
             "[[run]]",
             "[[run.artifact]]",
         ]
-        .map(|header| format!("{header}\n{UNKNOWN} = 1\n"))
+        .map(table)
         .concat();
-        let component = format!("{UNKNOWN} = 1\n{component}");
+        let ide = format!("{UNKNOWN} = 1\n{ide}");
+        let component = format!("{ide}{}", table("[python-index.a]"));
         let base = format!("{component}[[archive]]\n{UNKNOWN} = 1\n");
         let accelerator = format!("{base}[cuda]\n{UNKNOWN} = 1\n");
         let kiln = format!(
@@ -80,7 +81,7 @@ mod tests {
             ("bases/a.toml", &base),
             ("accelerators/a.toml", &accelerator),
             ("bundles/a/bundle.toml", &component),
-            ("ides/a/ide.toml", &component),
+            ("ides/a/ide.toml", &ide),
         ];
         let files = files
             .map(|(path, text)| (path.to_owned(), text.clone().into_bytes()))

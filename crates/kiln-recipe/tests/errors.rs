@@ -368,18 +368,31 @@ fn in_python_indexes_and_waivers() {
     let mut files = files();
     for (path, source) in [
         ("bundles/minimal/bundle.toml", "one"),
-        ("ides/jupyter/ide.toml", "two"),
+        ("bundles/science/bundle.toml", "two"),
     ] {
         let text = files.files.get_mut(path).unwrap();
         let table = format!("\n[python-index.{source}]\nprojects = [\"torch\"]\n");
         text.extend_from_slice(table.as_bytes());
     }
     insta::assert_snapshot!(parse(&files).unwrap_err(), @r#"
-        ides/jupyter/ide.toml:13:13: `bundle/minimal` already takes `torch` from `one`
-          13 | projects = ["torch"]
+        bundles/science/bundle.toml:8:13: `bundle/minimal` already takes `torch` from `one`
+           8 | projects = ["torch"]
              |             ^^^^^^^
         hint: one project comes from one index
     "#);
+}
+
+#[test]
+fn an_ide_may_not_route_projects_of_images_without_it() {
+    let mut files = files();
+    let text = files.files.get_mut("ides/jupyter/ide.toml").unwrap();
+    text.extend_from_slice(b"\n[python-index.corp]\nprojects = [\"torch\"]\n");
+    insta::assert_snapshot!(parse(&files).unwrap_err(), @r"
+        ides/jupyter/ide.toml:12:15: an IDE cannot say where Python projects come from, as images without it would have them from there, too
+          12 | [python-index.corp]
+             |               ^^^^
+        hint: put it into the bundle or the accelerator
+    ");
 }
 
 #[test]

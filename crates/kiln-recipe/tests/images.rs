@@ -229,8 +229,8 @@ fn what_a_hint_says_to_exclude_leaves_what_is_possible() {
     assert_eq!(family.images.len(), 12 + 8 + 4 + 3);
 }
 
-#[test]
-fn a_family_of_too_many_images_is_refused_before_they_are_made() {
+/// A table of 5600 combinations, less those that are excluded.
+fn large(exclude: impl Fn(&str) -> String) -> FamilyFiles {
     let mut files = files("");
     let mut bundles = String::new();
     for number in 0..700 {
@@ -242,15 +242,38 @@ fn a_family_of_too_many_images_is_refused_before_they_are_made() {
     }
     let kiln = format!(
         "{HEAD}[[image]]\nbase = [\"debian-12\", \"debian-13\"]\naccelerator = [\"cpu\", \"mi300\"]\n\
-         ide = [\"jupyter\", \"runtime\"]\nbundle = [{bundles}]\n"
+         ide = [\"jupyter\", \"runtime\"]\nbundle = [{bundles}]\nexclude = [{}]\n",
+        exclude(&bundles)
     );
     files
         .files
         .insert("kiln.toml".to_owned(), kiln.into_bytes());
-    insta::assert_snapshot!(parse(&files).unwrap_err(), @r"
+    files
+}
+
+#[test]
+fn a_family_of_too_many_images_is_refused_before_they_are_made() {
+    insta::assert_snapshot!(parse(&large(|_| String::new())).unwrap_err(), @r"
         kiln.toml:5:1: with the images of this table the family has more than 4096
            5 | [[image]]
              | ^^^^^^^^^
+    ");
+}
+
+#[test]
+fn what_is_excluded_does_not_count() {
+    let half = parse(&large(|_| "{ ide = \"jupyter\" }".to_owned())).unwrap();
+    assert_eq!(half.images.len(), 2800);
+    // But it must not take long to find out.
+    let long = |bundles: &str| {
+        let one = format!("{{ ide = \"jupyter\", bundle = [{bundles}] }}, ");
+        one.repeat(5)
+    };
+    insta::assert_snapshot!(parse(&large(long)).unwrap_err(), @r"
+        kiln.toml:5:1: this table has too many combinations to exclude some of them
+           5 | [[image]]
+             | ^^^^^^^^^
+        hint: make several tables of it
     ");
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use kiln_fetch::Fetcher;
 use kiln_lock::{
-    Closure, Deb, DebIndex, LOCK_VERSION, Lock, LockedImage, PackageId, Set, Tool, Wheel,
+    Closure, Deb, DebIndex, LOCK_VERSION, Lock, LockedImage, PackageId, Request, Set, Tool, Wheel,
 };
 use kiln_recipe::{Family, ImageName};
 use rayon::prelude::*;
@@ -17,6 +17,7 @@ use crate::{
     forest::{Forest, ImagePath, Tree},
     os,
     previous::Previous,
+    python::SOURCE,
     solver::Solver,
     source::{Environments, Workshop},
     universe::Universes,
@@ -67,7 +68,7 @@ fn resolve_here(
     let previous = Previous::new(previous, &requests);
     let forest = Forest::of(family);
     let gone = match mode {
-        Mode::RelockGone => gone_wheels(previous.all_wheels(), fetcher, events)?,
+        Mode::RelockGone => gone_wheels(previous.all_wheels(), &requests, fetcher, events)?,
         Mode::Keep | Mode::Upgrade => BTreeSet::new(),
     };
     let solver = Solver::new(fetcher, options, family.uv.as_deref(), previous.tools());
@@ -119,17 +120,25 @@ fn resolve_here(
     Ok(lock)
 }
 
-/// Locked wheels that their sources no longer list as they were.
+/// Locked wheels that their sources no longer list as they were. A source that the family has
+/// given up is not asked: what came from it is not kept.
 fn gone_wheels(
     wheels: &[Wheel],
+    requests: &[Request],
     fetcher: &Fetcher,
     events: Events,
 ) -> Result<BTreeSet<PackageId>, ResolveError> {
+    let named = requests.iter().flat_map(|it| it.python_indexes.keys());
+    let sources: BTreeSet<&str> = named.map(String::as_str).chain([SOURCE]).collect();
+    let wheels = wheels.iter();
+    let wheels: Vec<_> = wheels
+        .filter(|wheel| sources.contains(wheel.source.as_str()))
+        .collect();
     let projects = wheels.iter();
     let projects = projects.map(|wheel| (wheel.source.clone(), wheel.name.clone()));
     let projects = projects.collect();
     let mut gone = BTreeSet::new();
-    for (wheel, page) in wheels.iter().zip(fetcher.project_pages(projects)) {
+    for (wheel, page) in wheels.into_iter().zip(fetcher.project_pages(projects)) {
         let (file, digest) = match &wheel.built_from {
             Some(built) => (&built.file, built.sha256),
             None => (&wheel.file, wheel.sha256),

@@ -44,15 +44,14 @@ pub(crate) fn resolve<'a>(
         events,
         loaded: Mutex::default(),
     };
-    let before = previous.debs_of(tree.platform, &tree.base.component.id.name);
-    let prefer: &[Deb] = if mode == Mode::Upgrade { &[] } else { &before };
+    let before = previous.debs_on(&root(tree));
     if mode == Mode::RelockGone && !before.is_empty() {
         report_gone(&before, &archives.all()?, events);
     }
     let mut debs: Vec<Vec<Deb>> = Vec::with_capacity(tree.nodes.len());
     // Whether a node and all below it are what they were.
     let mut unmoved: Vec<bool> = Vec::with_capacity(tree.nodes.len());
-    for node in &tree.nodes {
+    for (number, node) in tree.nodes.iter().enumerate() {
         let old = previous.debs(&node.id);
         let essential = node.below.is_none();
         let below_unmoved = node.below.is_none_or(|below| unmoved[below]);
@@ -67,10 +66,14 @@ pub(crate) fn resolve<'a>(
                     .iter()
                     .flat_map(|below| debs[*below].iter().cloned())
                     .collect();
+                let prefer = match mode {
+                    Mode::Upgrade => Vec::new(),
+                    Mode::Keep | Mode::RelockGone => preferred(tree, number, &before, previous),
+                };
                 let request = deb::Request {
                     wanted: node.os_packages,
                     installed: &installed,
-                    prefer,
+                    prefer: &prefer,
                     essential,
                 };
                 let index = archives.index(node.archives_of)?;
@@ -90,6 +93,31 @@ pub(crate) fn resolve<'a>(
         debs.push(chosen);
     }
     Ok(OsSets { debs, archives })
+}
+
+/// The name that the base's set has, and with which those of all sets on it begin.
+fn root(tree: &Tree<'_>) -> String {
+    format!("{} {}", tree.platform, tree.base.component.id.name)
+}
+
+/// The packages of the previous lock that a node may take up, of which the last of a name counts.
+/// Where two accelerators have different versions each keeps its own; what comes from the base's
+/// archives alone is the same on all, where that can be.
+fn preferred(tree: &Tree<'_>, node: usize, before: &[Deb], previous: &Previous<'_>) -> Vec<Deb> {
+    let below = tree.path(node).into_iter();
+    let accelerator = below
+        .map(|below| &tree.nodes[below].component.id)
+        .find(|id| id.kind == ComponentKind::Accelerator);
+    let Some(accelerator) = accelerator else {
+        return before.to_vec();
+    };
+    let of_base = |deb: &&Deb| {
+        let mut archives = tree.base.archives.iter();
+        archives.any(|it| it.source == deb.source && it.suite == deb.suite)
+    };
+    let of_all = before.iter().filter(of_base).cloned();
+    let own = previous.debs_on(&format!("{} {}", root(tree), accelerator.name));
+    of_all.chain(own).collect()
 }
 
 impl OsSets<'_> {

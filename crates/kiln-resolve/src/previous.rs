@@ -78,11 +78,10 @@ impl<'a> Previous<'a> {
         ids.filter_map(|id| self.wheels.get(id).copied())
     }
 
-    /// All Debian packages of a platform and base.
-    pub(crate) fn debs_of(&self, platform: Platform, base: &str) -> Vec<Deb> {
-        let root = format!("{platform} {base}");
+    /// All Debian packages of the sets on a set, and of that set.
+    pub(crate) fn debs_on(&self, root: &str) -> Vec<Deb> {
         let of_it = |id: &str| {
-            id.strip_prefix(root.as_str())
+            id.strip_prefix(root)
                 .is_some_and(|it| it.is_empty() || it.starts_with(' '))
         };
         let sets = self.sets.iter().filter(|(id, _)| of_it(id));

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::TreeError;
+use crate::{Cause, TreeError};
 
 /// How a command ended that did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,9 @@ pub enum SandboxError {
         argv: Vec<String>,
         /// How it ended.
         status: ExitStatus,
+        /// Why, where that is known: the disk is full.
+        #[source]
+        cause: Option<Cause>,
         /// The last lines that it printed.
         tail: Vec<String>,
         /// Where the tree is kept as the command left it, for
@@ -129,12 +132,13 @@ pub enum SandboxError {
         names: Vec<String>,
     },
     /// A step that is not a command failed.
-    #[error("{step}: {reason}")]
+    #[error("could not {step}")]
     Step {
         /// What was to be done.
         step: String,
         /// Why it could not.
-        reason: String,
+        #[source]
+        cause: Cause,
     },
     /// A layer could not be unpacked, or what the job changed cannot be captured.
     #[error(transparent)]
@@ -143,12 +147,13 @@ pub enum SandboxError {
     #[error("cancelled")]
     Cancelled,
     /// The sandbox could not be set up.
-    #[error("the sandbox cannot be set up: {what}: {reason}")]
+    #[error("the sandbox cannot be set up: {what}")]
     Setup {
         /// What was being done.
         what: String,
         /// Why it could not.
-        reason: String,
+        #[source]
+        cause: Cause,
     },
     /// The worker ended without an answer.
     #[error("the process of the sandbox ended without an answer ({0})")]

@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Bind, Command, ExitStatus, Limits, Step, Volume,
     command::{self, Running, Terminal},
+    crowd,
     limits::{self, Watch},
     mounts::{self, Detached},
     namespaces,
     owner_calls::Answers,
     protocol::Failure,
     seccomp::Filter,
-    steps, sys,
+    space, steps, sys,
     tree::{Owners, SymlinkOwners},
 };
 
@@ -98,20 +99,21 @@ fn work(setup: &Setup<'_>) -> Result<End, Failure> {
     sys::set_dumpable(false).map_err(Failure::setup("hide from the commands"))?;
     namespaces::enter_mounts()?;
     rustix::process::umask(rustix::fs::Mode::empty());
-    let open = || -> io::Result<(OwnedFd, OwnedFd)> {
-        let written = File::open(setup.written)?;
-        Ok((written.try_clone()?.into(), written.into()))
+    let open = || -> io::Result<[OwnedFd; 3]> {
+        let written = OwnedFd::from(File::open(setup.written)?);
+        Ok([written.try_clone()?, written.try_clone()?, written])
     };
-    let (written, watched) = open().map_err(Failure::setup("open the tree"))?;
-    let mount_points = mount(setup)?;
-    let watch = Watch::new(setup.limits, watched).map_err(Failure::setup("watch the tree"))?;
+    let [answered, watched, written] = open().map_err(Failure::setup("open the tree"))?;
     let is_job = matches!(setup.work, Work::Steps(_));
+    let mount_points = mount(setup, is_job)?;
+    let watch = Watch::new(setup.limits, watched).map_err(Failure::setup("watch the tree"))?;
     let mut init = Init {
         setup,
         watch: is_job.then_some(watch),
         filter: Filter::new(setup.owners, !is_job),
         listeners: Vec::new(),
-        answers: Answers::new(written),
+        answers: Answers::new(answered),
+        written,
     };
     match setup.work {
         Work::Steps(steps) => {
@@ -142,7 +144,7 @@ fn is_abandoned(worker: BorrowedFd<'_>) -> bool {
 }
 
 /// Makes the tree the root, with all that is mounted in it. Gives what was made to mount on.
-fn mount(setup: &Setup<'_>) -> Result<Vec<String>, Failure> {
+fn mount(setup: &Setup<'_>, is_job: bool) -> Result<Vec<String>, Failure> {
     // What is of the host is held before the host is out of sight.
     let devices = mounts::devices()?;
     let binds = setup
@@ -161,6 +163,9 @@ fn mount(setup: &Setup<'_>) -> Result<Vec<String>, Failure> {
     mounts::mount_basics(setup.limits.memory)?;
     mounts::fill_dev(devices, setup.limits.memory)?;
     mounts::leave_old_root()?;
+    if is_job {
+        crowd::bound(setup.limits.processes);
+    }
     mounts::protect_proc()?;
     let mut made = Vec::new();
     for detached in outside {
@@ -179,6 +184,8 @@ struct Init<'a> {
     filter: Filter,
     listeners: Vec<OwnedFd>,
     answers: Answers,
+    /// The directory that commands write to.
+    written: OwnedFd,
 }
 
 impl Init<'_> {
@@ -198,6 +205,7 @@ impl Init<'_> {
                     return Err(Failure::Command {
                         argv: command.argv.clone(),
                         status,
+                        cause: space::refusal(&self.written, command.uid),
                     });
                 }
             }

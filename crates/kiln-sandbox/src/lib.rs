@@ -32,6 +32,7 @@
 
 mod call_target;
 mod command;
+mod crowd;
 mod error;
 mod ids;
 mod init;
@@ -47,6 +48,7 @@ mod refusal;
 mod sandbox;
 mod scratch;
 mod seccomp;
+mod space;
 mod spec;
 mod start;
 mod steps;

@@ -48,7 +48,8 @@ impl Watch {
             let found = elapsed.as_secs() + 1;
             return Err(passed(Resource::Time, self.limits.time.as_secs(), found));
         }
-        if let Some(used) = self.processes.run(used_by_processes) {
+        let most = self.limits.processes;
+        if let Some(used) = self.processes.run(|| used_by_processes(most)) {
             within(Resource::Processes, self.limits.processes, used.threads)?;
             within(Resource::Memory, self.limits.memory, used.memory)?;
         }
@@ -103,9 +104,15 @@ struct Used {
     memory: u64,
 }
 
-fn used_by_processes() -> Used {
+/// More than `most` processes have too many threads, and are counted only: a bomb gets no time.
+fn used_by_processes(most: u64) -> Used {
+    let processes = processes();
     let mut used = Used::default();
-    for process in processes() {
+    if processes.len() as u64 > most {
+        used.threads = processes.len() as u64;
+        return used;
+    }
+    for process in processes {
         // One that has ended meanwhile uses nothing.
         if let Ok(status) = fs::read_to_string(format!("/proc/{process}/status")) {
             let of = used_by(&status);

@@ -17,7 +17,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::{
-    SandboxError,
+    SandboxError, crowd,
     ids::IdMap,
     protocol::{self, CHANNELS_FD, CONTROL_FD, Go, OUTPUT_FD, Reply, Request, SPOOL_FD},
     sys,
@@ -52,6 +52,8 @@ pub(crate) struct Given<'a> {
 pub(crate) struct Worker {
     child: Child,
     control: UnixStream,
+    /// Whether init goes first, as far as it may.
+    init_first: bool,
 }
 
 /// What makes a waiting kiln stop waiting.
@@ -119,7 +121,11 @@ impl Worker {
             });
         }
         let child = command.spawn()?;
-        Ok(Self { child, control })
+        Ok(Self {
+            child,
+            control,
+            init_first: false,
+        })
     }
 
     fn say(&mut self, message: &impl serde::Serialize) -> Result<(), SandboxError> {
@@ -166,6 +172,11 @@ impl Worker {
             return Ok(Event::Reply(self.hear()?));
         }
         Ok(Event::Tick)
+    }
+
+    /// Sees to it that a job's init goes before all others, once it is there.
+    pub(crate) fn put_init_first(&mut self) {
+        self.init_first = self.init_first || crowd::put_init_first(self.child.id());
     }
 
     /// Sends a signal to the program in the sandbox.

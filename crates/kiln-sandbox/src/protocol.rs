@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    ExitStatus, Interactive, Job, LayerBlob, Resource, SandboxError, TreeError,
+    Cause, ExitStatus, Interactive, Job, LayerBlob, Resource, SandboxError, TreeError,
     tree::{Changes, Owners},
 };
 
@@ -138,6 +138,7 @@ pub(crate) enum Failure {
     Command {
         argv: Vec<String>,
         status: ExitStatus,
+        cause: Option<Cause>,
     },
     /// See [`SandboxError::CommandNotStarted`].
     NotStarted { argv: Vec<String>, reason: String },
@@ -150,20 +151,20 @@ pub(crate) enum Failure {
     /// See [`SandboxError::LeftProcesses`].
     Left(Vec<String>),
     /// See [`SandboxError::Step`].
-    Step { step: String, reason: String },
+    Step { step: String, cause: Cause },
     /// See [`SandboxError::Tree`].
     Tree(TreeError),
     /// See [`SandboxError::Setup`].
-    Setup { what: String, reason: String },
+    Setup { what: String, cause: Cause },
 }
 
 impl Failure {
     /// For `map_err`: `what` could not be done while the sandbox was set up.
-    pub(crate) fn setup<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+    pub(crate) fn setup<E: Into<Cause>>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
         let what = what.into();
         move |error| Self::Setup {
             what,
-            reason: error.to_string(),
+            cause: error.into(),
         }
     }
 }
@@ -179,9 +180,14 @@ impl From<Failure> for SandboxError {
         match failure {
             Failure::UserNamespace { what, os_error } => crate::refusal::explain(&what, os_error),
             // What was printed and where the tree is kept is known to kiln, not to the worker.
-            Failure::Command { argv, status } => Self::CommandFailed {
+            Failure::Command {
                 argv,
                 status,
+                cause,
+            } => Self::CommandFailed {
+                argv,
+                status,
+                cause,
                 tail: Vec::new(),
                 state: None,
             },
@@ -196,9 +202,9 @@ impl From<Failure> for SandboxError {
                 found,
             },
             Failure::Left(names) => Self::LeftProcesses { names },
-            Failure::Step { step, reason } => Self::Step { step, reason },
+            Failure::Step { step, cause } => Self::Step { step, cause },
             Failure::Tree(error) => Self::Tree(error),
-            Failure::Setup { what, reason } => Self::Setup { what, reason },
+            Failure::Setup { what, cause } => Self::Setup { what, cause },
         }
     }
 }

@@ -12,7 +12,7 @@ use kiln_layer::Entry;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::{
-    Choice, Command, Job, Resource, SandboxError, TreeChoice,
+    Choice, Job, Resource, SandboxError, TreeChoice,
     ids::IdMap,
     process::{Event, Given, Program, Worker, is_set},
     protocol::{CHANNELS_FD, Place, Reply, Request, Task, WORKER},
@@ -94,7 +94,7 @@ impl Sandbox {
         match (reply?, tree) {
             (Reply::Overlay(false), TreeChoice::Overlay) => Err(SandboxError::Setup {
                 what: "mount overlayfs".to_owned(),
-                reason: "this machine does not allow it".to_owned(),
+                cause: "this machine does not allow it".into(),
             }),
             (Reply::Overlay(works), _) => {
                 removed?;
@@ -184,20 +184,33 @@ impl Sandbox {
                 entries: entries(changes.entries, &spool)?,
                 parents: entries(changes.parents, &spool)?,
             }),
-            Err(SandboxError::CommandFailed { argv, status, .. }) => {
-                let keep = |command: &Command| {
-                    let kept = Kept {
-                        layers: job.layers.clone(),
-                        binds: job.binds.clone(),
-                        overlay: self.overlay,
-                        command: command.clone(),
-                    };
-                    scratch.keep(&failed, &kept).ok()
+            Err(SandboxError::CommandFailed {
+                argv,
+                status,
+                cause,
+                ..
+            }) => {
+                let command = job.commands().find(|it| it.argv == argv);
+                let kept = match (command, &cause) {
+                    (Some(command), None) => {
+                        let kept = Kept {
+                            layers: job.layers.clone(),
+                            binds: job.binds.clone(),
+                            overlay: self.overlay,
+                            command: command.clone(),
+                        };
+                        scratch.keep(&failed, &kept).ok()
+                    }
+                    // What it wrote may be what fills the disk.
+                    _ => {
+                        let _ = self.remove(&scratch.path);
+                        None
+                    }
                 };
-                let kept = job.commands().find(|it| it.argv == argv).and_then(keep);
                 Err(SandboxError::CommandFailed {
                     argv,
                     status,
+                    cause,
                     tail: tail.lines(),
                     state: kept.map(|()| failed),
                 })
@@ -228,7 +241,7 @@ impl Sandbox {
                 Event::Reply(Some(Reply::Captured(changes))) => break Ok(changes),
                 Event::Reply(Some(Reply::Failed(failure))) => break Err(failure.into()),
                 Event::Reply(_) => break Err(worker.died()),
-                Event::Tick => {}
+                Event::Tick => worker.put_init_first(),
             }
             if !printed.read()? {
                 break Err(SandboxError::Limit {

@@ -62,7 +62,7 @@ pub(crate) fn perform(step: &Step, owners: Owners) -> Result<(), Failure> {
     };
     result.map_err(|error| Failure::Step {
         step: what,
-        reason: error.to_string(),
+        cause: error.into(),
     })
 }
 

@@ -217,6 +217,15 @@ pub(crate) fn lower_limit(resource: Resource, value: u64) -> io::Result<()> {
     )?)
 }
 
+/// Puts a process before all that do not run in real time; what it starts from now on does not.
+#[expect(unsafe_code, reason = "system call")]
+pub(crate) fn run_in_real_time(process: i32) -> io::Result<()> {
+    let lowest = libc::sched_param { sched_priority: 1 };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the structure lives.
+    check(unsafe { libc::sched_setscheduler(process, policy, &raw const lowest) })
+}
+
 /// Memory is laid out the same way every time. Refused by some engines, which only makes
 /// programs that print addresses print other ones.
 #[expect(unsafe_code, reason = "system call")]

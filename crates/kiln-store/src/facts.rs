@@ -1,57 +1,31 @@
-//! Facts: what somebody has read from a package and would have to read again.
+//! Facts: [notes](crate::notes) of what somebody has read from a package and would have to read again.
 //!
-//! Like an outline, a fact can always be had again from its package, so one that is torn or
-//! damaged counts as absent: its first 32 bytes are the SHA-256 of the rest. Writing one waits for
-//! no disk. Facts outlive the packages that they are about: they are small, and spare a download.
+//! They outlive the packages that they are about: they are small, and spare a download.
 
-use std::{collections::BTreeSet, io::Write};
+use std::collections::BTreeSet;
 
 use kiln_digest::Digest;
 
-use crate::{Store, StoreError, collect::list, files};
+use crate::{Store, StoreError, notes};
 
 const DIRECTORY: &str = "facts";
 
 impl Store {
     /// What is known of the package with this digest.
     pub fn facts(&self, package: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.path(DIRECTORY).join(package.hex());
-        let Some(bytes) = files::read_if_any(&path)? else {
-            return Ok(None);
-        };
-        let whole = bytes
-            .split_at_checked(32)
-            .filter(|(check, rest)| Digest::of(rest).as_bytes().as_slice() == *check);
-        Ok(whole.map(|(_, rest)| rest.to_vec()))
+        notes::read(self, DIRECTORY, package)
     }
 
     /// Keeps what was read from a package.
     pub fn put_facts(&self, package: &Digest, facts: &[u8]) -> Result<(), StoreError> {
-        let directory = self.path(DIRECTORY);
-        std::fs::create_dir_all(&directory).map_err(StoreError::io("create", &directory))?;
-        let target = directory.join(package.hex());
-        let failed = |error| StoreError::io("write", &target)(error);
-        let mut file = files::temporary_in(&self.path("tmp"))?;
-        file.write_all(Digest::of(facts).as_bytes())
-            .and_then(|()| file.write_all(facts))
-            .map_err(failed)?;
-        file.persist(&target).map_err(|error| failed(error.error))?;
-        Ok(())
+        notes::write(self, DIRECTORY, package, facts)
     }
 
     /// Removes the facts about packages that nothing keeps and that are gone.
     pub(crate) fn drop_facts(&self, keep: &BTreeSet<Digest>) -> Result<(), StoreError> {
-        let directory = self.path(DIRECTORY);
-        if !directory.exists() {
-            return Ok(());
-        }
-        for (path, name, _) in list(&directory)? {
-            let package = Digest::from_hex(&name);
-            if !package.is_ok_and(|it| keep.contains(&it) || self.download_path(&it).exists()) {
-                files::remove(&path)?;
-            }
-        }
-        Ok(())
+        notes::retain(self, DIRECTORY, |package| {
+            keep.contains(package) || self.download_path(package).exists()
+        })
     }
 }
 

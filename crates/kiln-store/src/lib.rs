@@ -48,6 +48,7 @@ mod failed;
 mod files;
 mod images;
 mod lock;
+mod notes;
 mod open;
 mod outlines;
 mod results;

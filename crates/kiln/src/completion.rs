@@ -45,11 +45,20 @@ pub(crate) fn registration(shell: ShellName) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&code).into_owned())
 }
 
-/// The images that can be built: those of the family's lock.
+/// The images that can be built: those of the locks of all releases, or of the one on the line.
 pub(crate) fn locked_images() -> Vec<CompletionCandidate> {
     let names = || {
-        let lock = Project::open(&global()?).ok()?.read_lock().ok()??;
-        Some(lock.images.into_iter().map(|image| image.name).collect())
+        let global = global()?;
+        let releases = match global.release {
+            Some(_) => vec![global],
+            None => project::releases(&global).ok()?,
+        };
+        // A release that cannot be read has no images to name.
+        let locks = releases
+            .iter()
+            .filter_map(|global| Project::open(global).ok()?.read_lock().ok()?);
+        let images = locks.flat_map(|lock| lock.images);
+        Some(images.map(|image| image.name).collect())
     };
     candidates(names())
 }
@@ -97,16 +106,20 @@ fn global() -> Option<Global> {
     Some(args.global)
 }
 
-/// A whole command line with the options of `words` that say where family and store are.
+/// A whole command line with the options of `words` that say where family and store are, and which
+/// release is meant.
 fn options(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut line: Vec<OsString> = ["kiln", "images"].map(OsString::from).into();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         let text = word.to_string_lossy();
-        if text == "--family" || text == "--store" {
+        if ["--family", "--store", "--release"].contains(&&*text) {
             let value = words.next();
             line.extend([word].into_iter().chain(value));
-        } else if text.starts_with("--family=") || text.starts_with("--store=") {
+        } else if ["--family=", "--store=", "--release="]
+            .iter()
+            .any(|option| text.starts_with(option))
+        {
             line.push(word);
         }
     }
@@ -126,10 +139,21 @@ mod tests {
             "a b",
             "-v",
             "--store=/s",
+            "--release",
+            "1",
             "jup",
         ];
         let line = options(words.map(OsString::from));
-        assert_eq!(line, ["kiln", "images", "--family", "a b", "--store=/s"]);
+        let expected = [
+            "kiln",
+            "images",
+            "--family",
+            "a b",
+            "--store=/s",
+            "--release",
+            "1",
+        ];
+        assert_eq!(line, expected);
         // The value is being typed.
         assert_eq!(options(["--family".into()]), ["kiln", "images", "--family"]);
     }

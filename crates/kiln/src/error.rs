@@ -237,7 +237,7 @@ impl From<ExecuteError> for Failure {
         };
         Self {
             details: printed,
-            ..Self::of(execute_code(&error), &error, error.hint())
+            ..Self::of(execute_code(&error), &error, room(&error).or(error.hint()))
         }
     }
 }
@@ -246,9 +246,18 @@ impl From<SandboxError> for Failure {
     fn from(error: SandboxError) -> Self {
         Self {
             details: last_output(&error),
-            ..Self::of(sandbox_code(&error), &error, error.hint())
+            ..Self::of(sandbox_code(&error), &error, room(&error).or(error.hint()))
         }
     }
+}
+
+/// How to make room, if a full disk is what failed.
+fn room(error: &(dyn Error + 'static)) -> Option<String> {
+    is_full(error).then(|| {
+        "the disk of the store is full: free some space (`kiln store gc`), or set KILN_HOME to a \
+         directory on another one; what is finished is kept"
+            .to_owned()
+    })
 }
 
 fn sandbox_code(error: &SandboxError) -> u8 {
@@ -284,7 +293,9 @@ impl From<BuildError> for Failure {
         let code = match &error {
             BuildError::Fetch(error) => fetch_code(error),
             BuildError::Step { source, .. } => execute_code(source),
-            BuildError::FamilyFile { .. } | BuildError::Conflict { .. } => exit::RECIPE,
+            BuildError::FamilyFile { .. } | BuildError::Plan(_) | BuildError::Conflict { .. } => {
+                exit::RECIPE
+            }
             BuildError::Store(_) => exit::STORAGE,
             BuildError::Image(_)
             | BuildError::Layer { .. }
@@ -293,16 +304,7 @@ impl From<BuildError> for Failure {
             BuildError::Interrupted => exit::INTERRUPTED,
             _ => exit::INTERNAL,
         };
-        let hint = if is_full(&error) {
-            Some(
-                "the disk of the store is full: free some space (`kiln store gc`), or set \
-                 KILN_HOME to a directory on another one; what is finished is kept"
-                    .to_owned(),
-            )
-        } else {
-            error.hint()
-        };
-        let mut failure = Self::of(code, &error, hint);
+        let mut failure = Self::of(code, &error, room(&error).or(error.hint()));
         if let BuildError::Step { key, source, .. } = &error
             && let ExecuteError::Sandbox(error) = source.as_ref()
         {

@@ -185,6 +185,7 @@ mod tests {
                 .map(Into::into)
                 .into(),
             status: ExitStatus::Exited(1),
+            cause: None,
             tail: ["Setting up wrong (1.0) ...", "wrong: cannot do it"]
                 .map(Into::into)
                 .into(),

@@ -212,6 +212,31 @@ pub(crate) fn by_release(
     Ok(groups.into_iter().map(group).collect())
 }
 
+/// The options that mean the release of all the selectors, for commands that look at one.
+pub(crate) fn of_one_release(global: &Global, selectors: &[String]) -> Result<Global, Failure> {
+    let mut groups = by_release(global, selectors)?;
+    match (groups.pop(), groups.is_empty()) {
+        (Some((global, _)), true) => Ok(global),
+        _ => Err(
+            Failure::new(exit::USAGE, "these images are of several releases")
+                .hint("name those of one release, and then those of the next"),
+        ),
+    }
+}
+
+/// The options that mean each release of the family.
+pub(crate) fn releases(global: &Global) -> Result<Vec<Global>, Failure> {
+    let own = kiln_recipe::releases(&find(global.family.as_deref())?)?;
+    let of = |release: Option<String>| Global {
+        release,
+        ..global.clone()
+    };
+    Ok(std::iter::once(None)
+        .chain(own.into_iter().map(Some))
+        .map(of)
+        .collect())
+}
+
 /// A locked image as selectors see it.
 pub(crate) fn candidate(image: &LockedImage) -> Candidate {
     Candidate {

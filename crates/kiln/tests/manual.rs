@@ -69,6 +69,36 @@ fn bash_completes_names_of_images_of_the_family_that_the_line_names() {
 }
 
 #[test]
+fn bash_completes_names_of_images_of_all_releases() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("family");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(family())
+        .arg(&copy)
+        .status();
+    assert!(copied.unwrap().success());
+    let lock = std::fs::read_to_string(copy.join("kiln.lock")).unwrap();
+    let own = copy.join("releases/2026a");
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::write(own.join("kiln.lock"), lock.replace("_2026b_", "_2026a_")).unwrap();
+    let copy = copy.display().to_string();
+    let names = completed(&["kiln", "--family", &copy, "build", "runtime-data"]);
+    let of = |release: &str| names.iter().filter(|it| it.contains(release)).count();
+    assert_eq!((of("_2026a_"), of("_2026b_")), (2, 2), "{names:?}");
+    let old = [
+        "kiln",
+        "--family",
+        &copy,
+        "--release",
+        "2026a",
+        "build",
+        "runtime-data",
+    ];
+    assert_eq!(completed(&old).len(), 2);
+}
+
+#[test]
 fn every_shell_gets_its_code() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let done = Command::new(KILN)

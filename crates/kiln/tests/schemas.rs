@@ -95,9 +95,7 @@ sha256 = "dc0e7c3a0d0a2c3cbb5a4f2b9a1c32c6a5b0a3ed9c5b59a5d1d2a7e4f7e6b3c1"
 size = 184320
 to = "/mnt/model"
 
-[python-index.other-KIND]
-projects = ["KINDtorch"]
-
+INDEX
 [[waive]]
 lint = "missing-library"
 subject = "libGL.so.1"
@@ -107,6 +105,10 @@ reason = "it is a test"
 packages = ["gcc"]
 requirements = ["meson-python"]
 env = { CFLAGS = "-O2" }
+"#;
+const INDEX: &str = r#"
+[python-index.other-KIND]
+projects = ["KINDtorch"]
 "#;
 const CUDA: &str = r#"
 kind = "cuda"
@@ -241,7 +243,11 @@ fn document(kind: &str) -> Value {
     } else {
         "python = \">=3.11,<3.14\"\n"
     };
-    let component = COMPONENT.replace("KIND", kind).replace("RANGE\n", range);
+    let index = if kind == "ide" { "" } else { INDEX };
+    let component = COMPONENT
+        .replace("INDEX\n", index)
+        .replace("KIND", kind)
+        .replace("RANGE\n", range);
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     // Keys stand before tables.
     let text = match kind {

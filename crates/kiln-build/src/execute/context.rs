@@ -48,7 +48,7 @@ impl<'a> Context<'a> {
             sandbox: &|| {
                 Err(SandboxError::Setup {
                     what: "packing".to_owned(),
-                    reason: "only actions that execute have a sandbox".to_owned(),
+                    cause: "only actions that execute have a sandbox".into(),
                 })
             },
             output: &|_| {},

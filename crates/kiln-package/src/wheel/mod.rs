@@ -64,6 +64,7 @@ use kiln_layer::{Entry, Payload};
 pub use canonical::{Description, canonical, describe};
 pub use error::WheelError;
 pub use layout::Placement;
+pub use record::record_path;
 pub use venv::venv;
 
 use self::{

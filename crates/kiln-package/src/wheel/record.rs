@@ -84,6 +84,12 @@ pub(super) fn parse(file: &str, text: &str) -> Result<BTreeMap<String, Row>, Whe
     Ok(rows)
 }
 
+/// The path that a row of a `RECORD` is about, relative to the directory of packages. Where names
+/// have commas or quotes, CSV puts quotes around them.
+pub fn record_path(row: &str) -> Option<String> {
+    fields(row)?.into_iter().next()
+}
+
 /// The fields of one CSV line; `None` when a quoted field does not end on it.
 fn fields(line: &str) -> Option<Vec<String>> {
     let mut fields = Vec::new();

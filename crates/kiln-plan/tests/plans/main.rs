@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod accelerators;
 mod fixture;
 mod packed;
 mod source;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use kiln_lock::Lock;
-use kiln_plan::{Compression, Kind, MAX_LAYERS, OWN_LAYER, Plan, PlanOptions};
+use kiln_plan::{
+    Compression, Kind, MAX_LAYERS, OWN_LAYER, Plan, PlanError, PlanOptions, Unplanned,
+};
 use kiln_recipe::Family;
 use proptest::prelude::*;
 
@@ -104,6 +106,51 @@ fn the_environment_builds_on_the_components_below() {
         error.to_string(),
         "kiln.toml: the value of `A` uses `${NOPE}`, which nothing below it sets"
     );
+}
+
+#[test]
+fn an_image_without_a_plan_is_left_out_and_leaves_the_others_as_they_are() {
+    let mut family = family(&["data"], &["lab", "code"]);
+    let bad = vec![("A".into(), "${NOPE}".into())];
+    family.ides.get_mut("code").unwrap().component.env = bad;
+    let mut lock = lock(
+        &[("data", "code"), ("data", "lab"), ("data", "code")],
+        &BTreeMap::new(),
+    );
+    lock.images[2].name = "other".into();
+    let images: Vec<_> = lock.images.iter().collect();
+    let alone = kiln_plan::plan(&family, &lock, &images[1..2], PACK_ONLY).unwrap();
+    let (plan, unplanned) = kiln_plan::plan_possible(&family, &lock, &images, PACK_ONLY);
+    let [Unplanned { names, error }] = &unplanned[..] else {
+        panic!("{unplanned:?}");
+    };
+    assert_eq!(names, &[lock.images[0].name.clone(), "other".into()]);
+    assert!(
+        matches!(error, PlanError::UndefinedVariable { .. }),
+        "{error}"
+    );
+    assert_eq!(plan.images.len(), 1);
+    assert_eq!(keys(&plan, 0), keys(&alone, 0));
+    assert_eq!(plan.steps.len(), alone.steps.len());
+}
+
+#[test]
+fn images_of_one_name_have_a_plan_together_or_not_at_all() {
+    let mut family = family(&["data"], &["lab", "code"]);
+    let bad = vec![("A".into(), "${NOPE}".into())];
+    family.ides.get_mut("code").unwrap().component.env = bad;
+    for images in [["lab", "code"], ["code", "lab"]] {
+        let mut lock = lock(&images.map(|ide| ("data", ide)), &BTreeMap::new());
+        for image in &mut lock.images {
+            image.name = "both".into();
+        }
+        let images: Vec<_> = lock.images.iter().collect();
+        let (plan, unplanned) = kiln_plan::plan_possible(&family, &lock, &images, PACK_ONLY);
+        assert_eq!(plan.images.len(), 0);
+        assert_eq!(plan.steps.len(), 0);
+        assert_eq!(unplanned.len(), 1);
+        assert_eq!(unplanned[0].names, ["both"]);
+    }
 }
 
 #[test]

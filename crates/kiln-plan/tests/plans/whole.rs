@@ -33,7 +33,7 @@ fn depends(name: &str, on: &[&str]) -> Deb {
 }
 
 /// The lock with an interpreter in its base.
-fn with_python(mut lock: Lock) -> Lock {
+pub(crate) fn with_python(mut lock: Lock) -> Lock {
     let python = depends("python3.11", &["libc6", "libpython3.11"]);
     let library = depends("libpython3.11", &["libc6"]);
     add_debs(&mut lock, "base", [python, library, deb("curl")]);
@@ -62,7 +62,7 @@ fn kinds(plan: &Plan) -> Vec<&str> {
         .collect()
 }
 
-fn run(command: &[&str]) -> RunCommand {
+pub(crate) fn run(command: &[&str]) -> RunCommand {
     RunCommand {
         command: command.iter().map(|&word| word.to_owned()).collect(),
         user: RunUser::Image,
@@ -411,7 +411,7 @@ fn what_the_family_switches_off_stays_off() {
 }
 
 /// What an image's layers come from: the keys of all steps that it needs, however far below.
-fn all_keys(plan: &Plan, image: usize) -> BTreeSet<Digest> {
+pub(crate) fn all_keys(plan: &Plan, image: usize) -> BTreeSet<Digest> {
     let mut open: Vec<_> = plan.images[image].layers.iter().map(|it| it.step).collect();
     let mut keys = BTreeSet::new();
     while let Some(step) = open.pop() {
@@ -484,7 +484,7 @@ fn actions_that_execute_survive_their_encoding() {
 }
 
 #[test]
-fn a_toolkit_brings_wheels_above_the_bundles_and_no_file_or_command_again() {
+fn a_toolkit_stands_above_the_bundles_with_the_commands_of_its_accelerator() {
     let packages = BTreeMap::from([("data".to_owned(), wheels(&[("small", 10)]))]);
     let mut family = family(&["data"], &["lab"]);
     family.accelerators.get_mut("cpu").unwrap().component.runs = vec![run(&["/bin/a"])];
@@ -516,13 +516,21 @@ fn a_toolkit_brings_wheels_above_the_bundles_and_no_file_or_command_again() {
         titles(&plan)[3..],
         [
             "Python 3.11 to compile with",
-            "cpu: /bin/a",
             "data: 1 wheel",
             "compile small 1.0",
             "compiled modules of data: 1 wheel",
             "cpu: 1 wheel",
             "compile cudart 1.0",
             "compiled modules of cpu: 1 wheel",
+            "cpu: /bin/a",
         ]
     );
+    // Without packages of Python it is below the bundles, and all of them share it.
+    lock.images[0].sets.remove(3);
+    let place = |title: &str| {
+        titles(&plan_of(&family, &lock))
+            .iter()
+            .position(|it| *it == title)
+    };
+    assert!(place("cpu: /bin/a") < place("data: 1 wheel"));
 }

@@ -157,6 +157,69 @@ fn an_archive_of_an_accelerator_that_somebody_else_signed_is_refused() {
 }
 
 #[test]
+fn each_accelerator_keeps_its_own_version_of_a_package() {
+    let mirror = Mirror::new();
+    let date = "Sat, 28 Feb 2026 10:16:37 UTC";
+    mirror.publish("bookworm", date, &["main", "other"]);
+    for suite in ["1", "2"] {
+        mirror.publish(suite, date, &["tool"]);
+    }
+    let archive = |suite: &str| {
+        format!(
+            "[[archive]]\nsource = 'nvidia'\nsuite = '{suite}'\ncomponents = ['tool']\n\
+             keyring = 'k.asc'\n"
+        )
+    };
+    let archives = archive("1") + &archive("2");
+    // Two accelerators with the same archives; the packages are the bundle's.
+    let family = |packages: &str| {
+        let mut family = family(&mirror, &archives, "[]", packages);
+        family.bases.get_mut("deb").unwrap().archives[0]
+            .components
+            .push("other".to_owned());
+        let mut other = family.accelerators["gpu"].clone();
+        other.component.id.name = "gpu2".to_owned();
+        other.code = Some("gpu2".to_owned());
+        family.accelerators.insert("gpu2".to_owned(), other);
+        for (image, accelerator) in family.images.iter_mut().zip(["gpu", "gpu2"]) {
+            image.accelerator = accelerator.to_owned();
+        }
+        family
+    };
+    let mut first = lock(&mirror, &family("['tool']"), None).unwrap();
+    let with_tool = |lock: &Lock| -> Vec<String> {
+        let sets = sets(lock).into_iter();
+        sets.filter(|set| set.contains("tool")).collect()
+    };
+    assert_eq!(
+        with_tool(&first),
+        [
+            "linux/amd64 deb gpu b: nvidia/tool_21_amd64",
+            "linux/amd64 deb gpu2 b: nvidia/tool_21_amd64",
+        ]
+    );
+    // As if the first had been locked when there was no newer one.
+    let older = lock(&mirror, &family("['tool (<< 20)']"), None).unwrap();
+    let set = "linux/amd64 deb gpu b";
+    let place = first.sets.iter().position(|it| it.id == set).unwrap();
+    first.sets[place] = older.set(set).unwrap().clone();
+    first.debs.clone_from(&older.debs);
+    let young = lock(&mirror, &family("['tool']"), None).unwrap().debs;
+    let young = young.into_iter().filter(|deb| deb.version == "21");
+    first.debs.extend(young);
+    first.debs.sort_by(|a, b| a.id.cmp(&b.id));
+    // Another package makes all be chosen anew.
+    let second = lock(&mirror, &family("['tool', 'other']"), Some(&first)).unwrap();
+    assert_eq!(
+        with_tool(&second),
+        [
+            "linux/amd64 deb gpu b: debian/other_bookworm1_amd64 nvidia/tool_11_amd64",
+            "linux/amd64 deb gpu2 b: debian/other_bookworm1_amd64 nvidia/tool_21_amd64",
+        ]
+    );
+}
+
+#[test]
 fn an_archive_may_be_for_some_bases_alone() {
     let mirror = mirror();
     let text = family(&mirror, FLAT, "[]", "[]");

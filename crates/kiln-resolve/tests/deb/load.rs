@@ -40,7 +40,7 @@ impl Mirror {
             let text = format!(
                 "Package: {component}\nVersion: {suite}1\nArchitecture: amd64\n\
                  Filename: pool/{component}.deb\nSize: 1\nSHA256: {}\n",
-                Digest::of(component.as_bytes()).hex()
+                Digest::of(format!("{component} of {suite}").as_bytes()).hex()
             );
             // The first component is packed with xz, others with gzip.
             let (suffix, packed) = if number == 0 {

@@ -96,10 +96,13 @@ impl Workshop {
 
     /// A host that knows nothing but these indexes.
     pub(crate) fn fetcher(&self) -> Fetcher {
-        let sources = BTreeMap::from([
-            ("pypi".to_owned(), self.index.url.clone()),
-            ("corp".to_owned(), self.corp.url.clone()),
-        ]);
+        self.fetcher_of(&[("pypi", &self.index), ("corp", &self.corp)])
+    }
+
+    pub(crate) fn fetcher_of(&self, indexes: &[(&str, &Index)]) -> Fetcher {
+        let sources = indexes.iter();
+        let sources = sources.map(|(name, index)| ((*name).to_owned(), index.url.clone()));
+        let sources = sources.collect();
         let host = Host::at(self.directory.path(), BTreeMap::new());
         let sources = Sources::on(SourceConfig::new(sources), host);
         Fetcher::new(FetchOptions::new(sources)).unwrap()

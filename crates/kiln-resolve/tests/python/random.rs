@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use kiln_lock::{Lock, LockedImage};
-use kiln_recipe::Family;
+use kiln_lock::{Lock, LockedImage, Set};
+use kiln_recipe::{ComponentKind, Family};
 use kiln_resolve::python::tool::DEFAULT_VERSION;
 use proptest::prelude::*;
 
@@ -96,6 +96,17 @@ impl Shape {
         family_of(DEFAULT_VERSION, &files, &images)
     }
 
+    /// The projects of a toolkit with all that these require.
+    fn toolkit(&self) -> BTreeSet<String> {
+        let mut all = self.toolkit.clone();
+        let mut open: Vec<usize> = all.iter().copied().collect();
+        while let Some(project) = open.pop() {
+            let new = self.requires[project].iter().copied();
+            open.extend(new.filter(|it| all.insert(*it)));
+        }
+        all.into_iter().map(name).collect()
+    }
+
     /// Offers every project at a version.
     fn offer(&self, workshop: &Workshop, version: &str) {
         for (number, requires) in self.requires.iter().enumerate() {
@@ -114,6 +125,23 @@ fn wheels<'a>(lock: &'a Lock, image: &LockedImage) -> BTreeSet<&'a str> {
     let names: BTreeSet<&str> = closure.wheels.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names.len(), closure.wheels.len(), "{}", image.name);
     closure.wheels.iter().map(|it| it.id.as_ref()).collect()
+}
+
+/// A toolkit is what the accelerator requires and the bundles have not brought; nothing else.
+fn check_toolkits(shape: &Shape, lock: &Lock) {
+    for image in lock.images.iter().filter(|it| it.accelerator == "gpu") {
+        let names = |of: &dyn Fn(&Set) -> bool| -> BTreeSet<String> {
+            let sets = image.sets.iter().map(|id| lock.set(id).unwrap());
+            let wheels = sets.filter(|set| of(set)).flat_map(|set| &set.wheels);
+            wheels
+                .map(|id| lock.wheel(id).unwrap().name.clone())
+                .collect()
+        };
+        let brought = names(&|set| set.component.kind == ComponentKind::Bundle);
+        let toolkit = names(&|set| set.component.kind == ComponentKind::Accelerator);
+        let expected: BTreeSet<String> = shape.toolkit().difference(&brought).cloned().collect();
+        assert_eq!(toolkit, expected, "{}", image.name);
+    }
 }
 
 fn check_twins(lock: &Lock) {
@@ -150,12 +178,14 @@ proptest! {
             wheels(&first, image);
         }
         check_twins(&first);
+        check_toolkits(&shape, &first);
         prop_assert_eq!(&lock(&shape.family(images), Some(&first)), &first);
 
         // Everything has a newer version now, and another image is added.
         shape.offer(&workshop, "2.0");
         let second = lock(&shape.family(&shape.images), Some(&first));
         check_twins(&second);
+        check_toolkits(&shape, &second);
         for before in &first.images {
             prop_assert!(second.images.contains(before), "{} moved: {:?}", before.name, new_image);
             let packages = |lock: &Lock| -> Vec<_> {
@@ -170,6 +200,7 @@ proptest! {
         changed.bundles[2] = more;
         let third = lock(&changed.family(&shape.images), Some(&second));
         check_twins(&third);
+        check_toolkits(&changed, &third);
         for before in second.images.iter().filter(|it| it.bundle != "c") {
             prop_assert!(third.images.contains(before), "{} moved", before.name);
         }

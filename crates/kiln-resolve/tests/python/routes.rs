@@ -180,6 +180,30 @@ fn what_is_gone_from_its_index_is_replaced_from_there() {
 }
 
 #[test]
+fn an_index_that_the_family_has_given_up_is_not_asked_for_what_is_gone() {
+    let workshop = two_indexes();
+    let first = lock(&workshop, &family("['app']", &[CPU], &["cpu"]), None);
+    assert_eq!(sets(&first), ["… a: torch-2.9.0+cpu app-1.0 helper-1.0"]);
+    let options = Options {
+        relock_gone: true,
+        ..workshop.options()
+    };
+    let fetcher = workshop.fetcher_of(&[("pypi", &workshop.index)]);
+    let second = kiln_resolve::resolve(
+        &family("['app']", &[], &["cpu"]),
+        Some(&first),
+        &fetcher,
+        &options,
+        &workshop,
+        &|_| {},
+    );
+    assert_eq!(
+        sets(&second.unwrap()),
+        ["… a: app-1.0 nvidia-1.0 torch-2.10.0"]
+    );
+}
+
+#[test]
 fn a_project_that_is_routed_now_moves_to_its_index() {
     let workshop = two_indexes();
     let first = lock(&workshop, &family("['app']", &[], &["cpu"]), None);

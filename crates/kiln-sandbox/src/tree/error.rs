@@ -110,7 +110,34 @@ impl From<io::Error> for Cause {
     }
 }
 
+impl From<rustix::io::Errno> for Cause {
+    fn from(error: rustix::io::Errno) -> Self {
+        io::Error::from(error).into()
+    }
+}
+
+impl From<String> for Cause {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            os_error: None,
+        }
+    }
+}
+
+impl From<&str> for Cause {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
 impl Cause {
+    /// What kind of error of the system it was, if it was one.
+    pub fn kind(&self) -> Option<io::ErrorKind> {
+        let number = self.os_error?;
+        Some(io::Error::from_raw_os_error(number).kind())
+    }
+
     pub(super) fn of(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut innermost = Some(error);
         let mut number = None;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::Path,
+    process::{Child, Command},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -115,6 +116,93 @@ fn a_fork_bomb_passes_the_limit_of_processes() {
         ..Limits::default()
     };
     assert_eq!(passed("f() { f | f & f; }; f", limits), Resource::Processes);
+}
+
+/// Process ids are the whole machine's: when none is left, nobody can start a process.
+#[test]
+fn a_fork_bomb_on_a_busy_machine_lets_others_fork() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let _busy: Vec<_> = (0..2 * cores).map(|_| Busy::new()).collect();
+    let limits = Limits {
+        processes: 200,
+        ..Limits::default()
+    };
+    std::thread::scope(|scope| {
+        let bombs = scope.spawn(|| {
+            for _ in 0..3 {
+                assert_eq!(passed("f() { f | f & f; }; f", limits), Resource::Processes);
+            }
+        });
+        while !bombs.is_finished() {
+            Command::new("true").status().unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_kernel_bounds_the_process_ids_of_a_sandbox_and_no_others() {
+    let limit = "/proc/sys/kernel/pid_max";
+    let here = fs::read_to_string(limit).unwrap();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let numbers: Vec<u32> = release.split('.').map_while(|it| it.parse().ok()).collect();
+    let inside = Store::new().output(&format!("cat {limit}"));
+    let expected = if numbers >= vec![6, 14] {
+        (Limits::default().processes + 512).to_string() + "\n"
+    } else {
+        here.clone()
+    };
+    assert_eq!(inside, expected);
+    assert_eq!(fs::read_to_string(limit).unwrap(), here);
+}
+
+/// A process that takes all it gets of a core.
+struct Busy(Child);
+
+impl Busy {
+    fn new() -> Self {
+        let forever = ["-c", "while :; do :; done"];
+        Self(Command::new("sh").args(forever).spawn().unwrap())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Init runs in real time, so that it gets to count; nothing that it starts does or may.
+#[test]
+fn init_goes_before_the_commands_of_root() {
+    let store = Store::new();
+    // Words of `stat` (`proc_pid_stat(5)`): the policy is the 41st, the nice value the 19th.
+    let script = "
+        until test \"$policy\" = 1; do
+            set -- $(cat /proc/1/stat)
+            shift 40
+            policy=$1
+        done
+        set -- $(cat /proc/self/stat)
+        nice=${19}
+        shift 40
+        echo $nice $1
+        cat /proc/self/limits | while read -r word other rest; do
+            case \"$other $rest\" in *priority*) echo $word $other $rest; esac
+        done";
+    let job = Job {
+        limits: Limits {
+            time: Duration::from_secs(60),
+            ..Limits::default()
+        },
+        ..store.job(&[], &format!("policy=; {script}"))
+    };
+    let (result, output) = store.run(&job);
+    result.unwrap();
+    assert_eq!(
+        output,
+        "0 0\nMax nice priority 0 0\nMax realtime priority 0 0\n"
+    );
 }
 
 #[test]
@@ -249,7 +337,7 @@ fn the_machine_cannot_be_changed() {
         date -s 2001-01-01 && exit 1
         unshare -m true && exit 1
         unshare -r true && exit 1
-        for file in kernel/domainname kernel/core_pattern vm/drop_caches; do
+        for file in kernel/domainname kernel/core_pattern kernel/pid_max vm/drop_caches; do
             if echo 1 > /proc/sys/$file; then exit 1; fi
         done
         if echo b > /proc/sysrq-trigger; then exit 1; fi

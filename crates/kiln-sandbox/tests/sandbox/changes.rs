@@ -1,12 +1,16 @@
 //! What jobs change is captured, the same whatever the kind of sandbox.
 
-use std::process::Stdio;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use kiln_layer::{Entry, EntryKind};
 use kiln_sandbox::{Choice, IdChoice, Job, LayerBlob, SandboxError, Step};
 
 use crate::{
-    root::{Store, directory, entry, file, layer, run, shell, symlink},
+    root::{Store, directory, entry, file, layer, open, run, shell, symlink},
     users::{caller, kinds},
 };
 
@@ -246,6 +250,7 @@ fn a_command_that_fails_tells_its_last_lines_and_leaves_its_tree() {
     assert_eq!(output, "one\ntwo\n");
     let Err(SandboxError::CommandFailed {
         status,
+        cause: None,
         tail,
         state: Some(state),
         ..
@@ -265,6 +270,52 @@ fn a_command_that_fails_tells_its_last_lines_and_leaves_its_tree() {
     sandbox.discard(&state).unwrap();
     assert!(!state.exists());
     sandbox.discard(&state).unwrap();
+}
+
+#[test]
+fn a_command_that_fills_the_disk_fails_because_of_it_and_leaves_no_tree() {
+    let store = Store::new();
+    let disk = SmallDisk::new(&store.path().join("disk"));
+    let sandbox = open(&disk.0, Choice::default()).unwrap();
+    let job = store.job(&[], "dd if=/dev/zero of=/big bs=1M");
+    let (result, _) = run(&sandbox, &job, store.path());
+    let Err(SandboxError::CommandFailed {
+        cause: Some(cause),
+        state: None,
+        ..
+    }) = result
+    else {
+        panic!("{result:?}");
+    };
+    assert_eq!(cause.kind(), Some(std::io::ErrorKind::StorageFull));
+    // There is room again.
+    run(
+        &sandbox,
+        &store.job(&[], "dd if=/dev/zero of=/small bs=1M count=4"),
+        store.path(),
+    )
+    .0
+    .unwrap();
+}
+
+/// A file system of 128 MiB.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(place: &Path) -> Self {
+        fs::create_dir(place).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=128m", "small"]);
+        assert!(mount.arg(place).status().unwrap().success());
+        Self(place.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let status = Command::new("umount").arg(&self.0).status();
+        assert!(status.unwrap().success());
+    }
 }
 
 #[test]

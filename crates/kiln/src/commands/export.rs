@@ -82,8 +82,25 @@ pub(crate) fn image(store: &Store, name: &str, option: PlatformOption) -> Result
     }
 }
 
-/// The names of the images of the store that the selectors mean.
+/// The names of the images of the store that the selectors mean. A selector that names a release
+/// means what the lock of that release says.
 pub(crate) fn names(
+    store: &Store,
+    global: &Global,
+    selectors: &[String],
+) -> Result<Vec<String>, Failure> {
+    // Without a family there are no releases.
+    let groups = project::by_release(global, selectors)
+        .unwrap_or_else(|_| vec![(global.clone(), selectors.to_vec())]);
+    let mut names = Vec::new();
+    for (global, selectors) in groups {
+        names.extend(names_of_release(store, &global, &selectors)?);
+    }
+    names.dedup();
+    Ok(names)
+}
+
+fn names_of_release(
     store: &Store,
     global: &Global,
     selectors: &[String],
@@ -139,7 +156,6 @@ pub(crate) fn names(
         };
         names.extend(chosen);
     }
-    names.dedup();
     Ok(names)
 }
 

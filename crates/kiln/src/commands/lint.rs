@@ -9,6 +9,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &args::Lint, global: &Global, output: &Output) -> Result<(), Failure> {
+    let global = &project::of_one_release(global, &args.images)?;
     let project = Project::open(global)?;
     let lock = project.fitting_lock()?;
     let images = project.select(&lock, &args.images, args.images.is_empty())?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kiln_fetch::Fetcher;
-use kiln_lock::{Lock, moves::Move};
+use kiln_lock::{Lock, LockError, moves::Move};
 use kiln_resolve::{Event, Options, resolve};
 use kiln_store::Store;
 use serde_json::json;
@@ -150,7 +150,7 @@ fn update(
     if let (Moves::Refused, Some(previous)) = (move_rule, &previous) {
         refuse_moves(&kiln_lock::moves(previous, &lock), output)?;
     }
-    let text = lock.render();
+    let text = lock.render_checked().map_err(|error| no_lock(&error))?;
     let path = project.lock_path();
     let old = std::fs::read_to_string(&path).unwrap_or_default();
     let changed = text != old;
@@ -162,6 +162,21 @@ fn update(
     }
     report(previous.as_ref(), &lock, changed, started, output);
     Ok((lock, changed))
+}
+
+/// What was chosen is no lock that a build would take.
+fn no_lock(error: &LockError) -> Failure {
+    Failure {
+        causes: vec![error.to_string()],
+        ..Failure::new(
+            exit::INTERNAL,
+            "what was chosen makes no lock; nothing was written",
+        )
+        .hint(
+            "this is a fault of kiln: please report it with the family files and the lock from \
+             before",
+        )
+    }
 }
 
 /// Says what would move that no change concerns; an error if anything would.

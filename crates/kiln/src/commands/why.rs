@@ -11,14 +11,14 @@ use crate::{
     error::Failure,
     exit,
     output::{Output, bytes, count},
-    project::Project,
+    project::{self, Project},
 };
 
 /// How many names a hint has.
 const NEAR: usize = 5;
 
 pub(crate) fn run(args: &args::Why, global: &Global, output: &Output) -> Result<(), Failure> {
-    let project = Project::open(global)?;
+    let project = Project::open(&project::of_one_release(global, &args.images)?)?;
     let lock = project.fitting_lock()?;
     let images = project.select(&lock, &args.images, args.images.is_empty())?;
     let limit = usize::from(args.paths);

@@ -415,6 +415,7 @@ fn of_building(all: &mut Failures) {
             path: text("ides/jupyter/start.sh"),
             expected: digest(),
         },
+        BuildError::Plan(PlanError::Dangling(text("set `linux/amd64 debian-12`"))),
         BuildError::Store(StoreError::MissingBlob(digest())),
         BuildError::Conflict {
             path: text("/usr/bin/x"),
@@ -474,7 +475,15 @@ fn of_sandboxes(all: &mut Failures) {
         SandboxError::CommandFailed {
             argv: argv(),
             status: ExitStatus::Exited(3),
+            cause: None,
             tail: vec![text("what it printed last")],
+            state: None,
+        },
+        SandboxError::CommandFailed {
+            argv: argv(),
+            status: ExitStatus::Exited(2),
+            cause: Some(std::io::Error::from_raw_os_error(28).into()), // ENOSPC
+            tail: vec![text("make: write error")],
             state: None,
         },
         SandboxError::CommandNotStarted {
@@ -490,17 +499,22 @@ fn of_sandboxes(all: &mut Failures) {
             names: vec![text("sleep")],
         },
         SandboxError::Step {
-            step: text("reading dpkg's database"),
-            reason: reason(),
+            step: text("write `/etc/hosts`"),
+            cause: reason().into(),
         },
         SandboxError::Tree(TreeError::Damaged {
             expected: digest(),
             found: Digest::of(b"other"),
         }),
+        SandboxError::Tree(TreeError::File {
+            action: text("write"),
+            path: text("usr/bin/python3"),
+            cause: std::io::Error::from_raw_os_error(28).into(), // ENOSPC
+        }),
         SandboxError::Cancelled,
         SandboxError::Setup {
             what: text("mount overlayfs"),
-            reason: reason(),
+            cause: reason().into(),
         },
         SandboxError::WorkerDied(text("killed by signal 9")),
         SandboxError::Io {

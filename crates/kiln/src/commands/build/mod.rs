@@ -4,13 +4,14 @@ mod summary;
 
 use std::{
     cell::OnceCell,
+    collections::BTreeSet,
     sync::{Arc, atomic::AtomicBool},
     thread::available_parallelism,
     time::Instant,
 };
 
-use kiln_build::{Builder, Built, BuiltImage, FamilyFiles, Options};
-use kiln_plan::Plan;
+use kiln_build::{Builder, Built, BuiltImage, Event, FamilyFiles, Options, Setback};
+use kiln_plan::{Plan, Unplanned};
 use kiln_store::Store;
 
 use crate::{
@@ -72,13 +73,20 @@ fn of_release(
     }
     let lock = project.fitting_lock()?;
     let images = project.select(&lock, selectors, args.selection.all)?;
-    let plan = kiln_plan::plan(
+    let (plan, unplanned) = kiln_plan::plan_possible(
         &project.family,
         &lock,
         &images,
         plan::options(&args.layers, &project.family)?,
-    )?;
+    );
     let reporter = Reporter::new(output, &plan);
+    for it in &unplanned {
+        reporter.event(&Event::GivenUp {
+            images: it.names.clone(),
+            why: it.error.to_string(),
+            left: images_of(&plan),
+        });
+    }
     let built = Builder {
         store: &store,
         fetcher: &fetcher,
@@ -95,13 +103,32 @@ fn of_release(
     }
     .build(&plan);
     reporter.finish();
-    let built = built?;
+    let mut built = built?;
+    leave_out(&mut built, unplanned);
     let noted = note(&store, &plan, &built);
     let told = report(&project, built, started, output);
     if let (Err(failure), Err(_)) = (&noted, &told) {
         output.warning(&failure.message);
     }
     told.and(noted)
+}
+
+/// How many images there are, for one platform or several.
+fn images_of(plan: &Plan) -> usize {
+    let names: BTreeSet<_> = plan.images.iter().map(|image| &image.name).collect();
+    names.len()
+}
+
+/// Counts images without a plan among those that were to be built.
+fn leave_out(built: &mut Built, unplanned: Vec<Unplanned>) {
+    for Unplanned { names, error } in unplanned {
+        let goals = built.names.len()..built.names.len() + names.len();
+        built.names.extend(names);
+        built.setbacks.push(Setback {
+            error: error.into(),
+            goals: goals.collect(),
+        });
+    }
 }
 
 /// Notes what failed steps have left, and removes what earlier ones did that succeed now.

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, io::Write as _};
 use kiln_build::{Anatomy, Bytes, Tree, anatomy};
 use kiln_lock::{Lock, LockedImage};
 use kiln_oci::LayerDescriptor;
-use kiln_plan::{Plan, PlanOptions};
-use kiln_store::ActionResult;
+use kiln_plan::{Compression, Plan, PlanOptions};
+use kiln_store::{ActionResult, Store};
 use serde_json::{Value, json};
 
 use crate::{
@@ -31,21 +31,12 @@ struct Sizes {
 }
 
 pub(crate) fn run(args: &Size, global: &Global, output: &Output) -> Result<(), Failure> {
+    let global = &project::of_one_release(global, std::slice::from_ref(&args.image))?;
     let project = Project::open(global)?;
     let lock = project.fitting_lock()?;
     let image = &lock.images[project.one(&lock, &args.image, args.platform)?];
-    let options = PlanOptions {
-        pack_only: project.family.pack_only,
-        bytecode: project.family.bytecode,
-        ..PlanOptions::default()
-    };
-    let plan = kiln_plan::plan(&project.family, &lock, &[image], options)?;
-    let sizes = match built(&plan, global)? {
-        Some((store, layers)) => Sizes {
-            image: image.name.clone(),
-            layers: Some(layers.len()),
-            anatomy: anatomy(&plan, &plan.images[0], &layers, &store)?,
-        },
+    let sizes = match built(&project, &lock, image, global)? {
+        Some(sizes) => sizes,
         None => Sizes {
             image: image.name.clone(),
             layers: None,
@@ -79,26 +70,49 @@ pub(crate) fn run(args: &Size, global: &Global, output: &Output) -> Result<(), F
     Ok(())
 }
 
-/// The store and the layers of a planned image, when the store has all of them.
+/// What the store has of an image that is built, however its layers are compressed: of several
+/// ways the first.
 fn built(
-    plan: &Plan,
+    project: &Project,
+    lock: &Lock,
+    image: &LockedImage,
     global: &Global,
-) -> Result<Option<(kiln_store::Store, Vec<LayerDescriptor>)>, Failure> {
+) -> Result<Option<Sizes>, Failure> {
     // A look at sizes makes no store where there is none.
     if !project::store_root(global)?.join("oci-layout").is_file() {
         return Ok(None);
     }
     let store = project::store(global)?;
+    for compression in [Compression::Gzip, Compression::Zstd, Compression::Estargz] {
+        let options = PlanOptions {
+            compression,
+            pack_only: project.family.pack_only,
+            bytecode: project.family.bytecode,
+        };
+        let plan = kiln_plan::plan(&project.family, lock, &[image], options)?;
+        if let Some(layers) = layers(&plan, &store)? {
+            return Ok(Some(Sizes {
+                image: image.name.clone(),
+                layers: Some(layers.len()),
+                anatomy: anatomy(&plan, &plan.images[0], &layers, &store)?,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// The layers of a planned image, when the store has all of them.
+fn layers(plan: &Plan, store: &Store) -> Result<Option<Vec<LayerDescriptor>>, Failure> {
     let keys: Vec<_> = plan.steps.iter().map(|step| step.key).collect();
     let known = store.results(&keys)?;
     let layers = plan.images[0].layers.iter();
-    let layers: Option<Vec<_>> = layers
+    let layers = layers
         .map(|layer| {
             let result = known.get(&plan.steps[layer.step].key);
             result.and_then(ActionResult::layer).cloned()
         })
         .collect();
-    Ok(layers.map(|layers| (store, layers)))
+    Ok(layers)
 }
 
 /// What the lock says of an image that is not built: sizes of archives, and no files.

@@ -22,6 +22,7 @@ use rebuild::Rebuilt;
 
 pub(crate) fn run(args: &VerifyBuild, global: &Global, output: &Output) -> Result<(), Failure> {
     let jobs = build::jobs(args.jobs);
+    let global = &project::of_one_release(global, &args.selection.images)?;
     let project = Project::open(global)?;
     let lock = project.fitting_lock()?;
     let images = project.select(&lock, &args.selection.images, args.selection.all)?;
