@@ -1,5 +1,7 @@
 //! Finding things in a lock by id. Lists are sorted, so this is a binary search.
 
+use kiln_recipe::{Combination, Location};
+
 use crate::model::{Deb, Lock, LockedImage, PackageId, Set, Wheel};
 
 /// The packages of a set, sorted by id; or of an image, set after set in layer order.
@@ -19,6 +21,24 @@ impl Deb {
             .split_once(':')
             .map_or(&*self.version, |it| it.1);
         version.split(['-', '+', '~']).next().unwrap_or(version)
+    }
+}
+
+impl LockedImage {
+    /// Its components, as a family names them; it stands nowhere in a file.
+    pub fn combination(&self) -> Combination {
+        Combination {
+            base: self.base.clone(),
+            accelerator: self.accelerator.clone(),
+            bundle: self.bundle.clone(),
+            ide: self.ide.clone(),
+            max_size: None,
+            at: Location {
+                file: String::new(),
+                line: 1,
+                column: 1,
+            },
+        }
     }
 }
 

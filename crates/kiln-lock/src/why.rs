@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kiln_recipe::{
-    Combination, Component, ComponentId, Family, Location,
+    Component, ComponentId, Family, Location,
     pep508_rs::{ExtraName, MarkerEnvironment, PackageName, Requirement},
 };
 
@@ -92,8 +92,7 @@ pub fn why(
 ) -> Vec<Why> {
     let sets: Vec<&Set> = image.sets.iter().filter_map(|id| lock.set(id)).collect();
     let closure = lock.image_closure(image);
-    let combination = combination(image);
-    let components = family.components(&combination);
+    let components = family.components(&image.combination());
     let brings = |id: &PackageId| {
         let found = sets
             .iter()
@@ -145,21 +144,6 @@ fn normal(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let parts = lower.split(['-', '_', '.']).filter(|it| !it.is_empty());
     parts.collect::<Vec<_>>().join("-")
-}
-
-fn combination(image: &LockedImage) -> Combination {
-    Combination {
-        base: image.base.clone(),
-        accelerator: image.accelerator.clone(),
-        bundle: image.bundle.clone(),
-        ide: image.ide.clone(),
-        max_size: None,
-        at: Location {
-            file: String::new(),
-            line: 1,
-            column: 1,
-        },
-    }
 }
 
 /// The wheels of the image that are built from source with something.
