@@ -20,7 +20,7 @@ use super::{Failure, words::words};
 use crate::{args::Global, output::Output};
 
 /// The enums whose variants commands end with: each variant has a line in [`failures`].
-const OUTERMOST: [&str; 16] = [
+const OUTERMOST: [&str; 17] = [
     "kiln-build BuildError",
     "kiln-build ExecuteError",
     "kiln-build LibraryError",
@@ -32,6 +32,7 @@ const OUTERMOST: [&str; 16] = [
     "kiln-oci ImageError",
     "kiln-oci SavedError",
     "kiln-plan PlanError",
+    "kiln-recipe EditError",
     "kiln-recipe ReadError",
     "kiln-recipe SelectError",
     "kiln-resolve ResolveError",
@@ -88,6 +89,7 @@ fn path(path: &str) -> EntryPath {
 fn failures() -> Vec<(String, Failure)> {
     let mut all = Failures::default();
     family::of_files(&mut all);
+    family::of_edits(&mut all);
     locking::of_fetching(&mut all);
     locking::of_locking(&mut all);
     building::of_actions(&mut all);

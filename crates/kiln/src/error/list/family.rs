@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use kiln_plan::PlanError;
-use kiln_recipe::{ReadError, RecipeError, RecipeErrors, SelectError};
+use kiln_recipe::{
+    ReadError, RecipeError, RecipeErrors, SelectError, edit::EditError, python_requirement,
+};
 
 use super::{Failures, at, denied, text};
 
@@ -62,4 +64,36 @@ pub(super) fn of_files(all: &mut Failures) {
     all.add(plan, undefined);
     let (image, layers) = (image(), 300);
     all.add(plan, PlanError::TooManyLayers { image, layers });
+}
+
+pub(super) fn of_edits(all: &mut Failures) {
+    let name = || text("numpy");
+    let entry = text("numpy=>2");
+    let Err(cause) = python_requirement(&entry) else {
+        panic!("`{entry}` is no requirement");
+    };
+    for error in [
+        EditError::NoList {
+            key: "requirements",
+        },
+        EditError::Requirement { entry, cause },
+        EditError::Ambiguous {
+            name: name(),
+            entries: vec![
+                text("numpy==1; python_version < '3.12'"),
+                text("numpy==2; python_version >= '3.12'"),
+            ],
+        },
+        EditError::Missing {
+            name: name(),
+            key: "requirements",
+            near: vec![text("nump")],
+        },
+        EditError::NotAName {
+            entry: text("numpy~=2.4"),
+            name: name(),
+        },
+    ] {
+        all.add("kiln-recipe EditError", error);
+    }
 }

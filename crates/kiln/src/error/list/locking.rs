@@ -180,4 +180,10 @@ pub(super) fn of_locking(all: &mut Failures) {
     all.add(resolve, ResolveError::NoLibc { base });
     let (project, cause) = (text("numpy"), Box::new(FetchError::Cancelled));
     all.add(resolve, ResolveError::Gone { project, cause });
+    let cause = FetchError::Offline {
+        from: text("pypi"),
+        what: text("page of project `numpy`"),
+    };
+    let (project, cause) = (text("numpy"), Box::new(cause));
+    all.add(resolve, ResolveError::Versions { project, cause });
 }
