@@ -11,7 +11,7 @@ use kiln_lock::{
     limits::{Limit, Limiter, Limits},
     why,
 };
-use kiln_recipe::{Family, FamilyFiles, Platform, PythonVersion};
+use kiln_recipe::{Family, FamilyFiles, Platform, PythonVersion, pep508_rs::PackageName};
 
 const FILES: [(&str, &str); 5] = [
     (
@@ -282,7 +282,7 @@ fn limits(lock: &Lock, project: &str) -> Vec<String> {
     let family = family();
     let limits = Limits::new(&family, lock);
     let all = limits.of(&lock.images[0]);
-    let of_project = all.get(&project.parse().unwrap());
+    let of_project = all.get(&project.parse::<PackageName>().unwrap());
     let shown = |limit: &Limit<'_>| {
         let by = match limit.by {
             Limiter::Family { requirement, .. } => requirement.at.to_string(),

@@ -2,6 +2,8 @@
 
 mod text;
 
+use std::collections::BTreeSet;
+
 use kiln_lock::diff::PackageKind;
 use kiln_resolve::newer::{Holder, Newer, newer};
 use serde_json::{Value, json};
@@ -19,7 +21,10 @@ pub(crate) fn run(args: &args::Outdated, global: &Global, output: &Output) -> Re
     let lock = project.fitting_lock()?;
     let images = project.select(&lock, &args.images, args.images.is_empty())?;
     let fetcher = project.fetcher(global)?;
+    // An image for several platforms is one.
+    let names: BTreeSet<_> = images.iter().map(|image| &image.name).collect();
     let now = jiff::Timestamp::now();
+    output.note("asking the sources what is newer");
     let mut found = newer(&project.family, &lock, &images, &fetcher, !args.no_os, now)?;
     found.retain(|it| it.direct || !args.direct);
     let summary = Summary::of(&found);
@@ -28,13 +33,13 @@ pub(crate) fn run(args: &args::Outdated, global: &Global, output: &Output) -> Re
             output.json(&as_json(it));
         }
         output.json(&json!({
-            "event": "outdated", "images": images.len(), "allowed": summary.allowed,
+            "event": "outdated", "images": names.len(), "allowed": summary.allowed,
             "held": summary.held, "yanked": summary.yanked, "gone": summary.gone,
         }));
     } else {
         let lines = match args.format {
-            DiffFormat::Text => text::table(&found, images.len()),
-            DiffFormat::Markdown => text::markdown(&found, images.len()),
+            DiffFormat::Text => text::table(&found, names.len()),
+            DiffFormat::Markdown => text::markdown(&found, names.len()),
         };
         for line in lines {
             output.line(line);
