@@ -1,7 +1,7 @@
 //! Python projects: what their pages list, and which requirements let it in.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     str::FromStr as _,
 };
 
@@ -67,11 +67,10 @@ pub(super) fn newer(
         of_images
             .entry((&image.name, image.platform))
             .or_insert_with(|| limits.of(image));
-        let key = (image.platform, image.base.as_str());
-        if !fits.contains_key(&key)
+        if let Entry::Vacant(place) = fits.entry((image.platform, image.base.as_str()))
             && let Some(fit) = fit(family, lock, image)?
         {
-            fits.insert(key, fit);
+            place.insert(fit);
         }
     }
     let empty = Offer::default();
