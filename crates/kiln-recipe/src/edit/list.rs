@@ -5,7 +5,7 @@
 //! nothing but blanks, line breaks, commas and comments. An item that has a line to itself comes and
 //! goes with that line and the comment at its end. Comments on lines of their own stay.
 
-use std::ops::Range;
+use std::{fmt::Write as _, ops::Range};
 
 use toml::de::{DeTable, DeValue};
 
@@ -372,7 +372,8 @@ fn quote(value: &str, like: char) -> String {
         match letter {
             '"' | '\\' => quoted.extend(['\\', letter]),
             letter if letter.is_control() => {
-                quoted.push_str(&format!("\\u{:04X}", u32::from(letter)));
+                // Writing to a text cannot fail.
+                let _ = write!(quoted, "\\u{:04X}", u32::from(letter));
             }
             letter => quoted.push(letter),
         }
