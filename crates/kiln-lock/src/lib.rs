@@ -12,6 +12,7 @@
 //!   image's date moves.
 //! - **stale**: said of a lock whose family has changed since ([`check`] says how).
 //! - **path**: a way from a requirement of the family to a package ([`why`]).
+//! - **limit**: a requirement that holds for a project of an image, and who has it ([`limits`]).
 //! - **companion**: `kiln.layers`, action key → layer, committed beside the lock.
 //!
 //! # Formats
@@ -34,6 +35,7 @@ mod compare;
 pub mod diff;
 mod fingerprint;
 mod invariants;
+pub mod limits;
 mod lookup;
 mod model;
 pub mod moves;

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use kiln_digest::Digest;
 use kiln_lock::{
     Deb, ImageDifference, LOCK_VERSION, Lock, LockedImage, PackageId, Root, Set, Wheel, Why,
-    compare_images, compare_locks, why,
+    compare_images, compare_locks,
+    limits::{Limit, Limiter, Limits},
+    why,
 };
-use kiln_recipe::{Family, FamilyFiles, Platform, PythonVersion};
+use kiln_recipe::{Family, FamilyFiles, Platform, PythonVersion, pep508_rs::PackageName};
 
 const FILES: [(&str, &str); 5] = [
     (
@@ -273,4 +275,66 @@ fn images_are_compared_with_those_of_the_same_components() {
             .iter()
             .all(ImageDifference::is_same)
     );
+}
+
+/// Who limits a project of the image of a lock, and how.
+fn limits(lock: &Lock, project: &str) -> Vec<String> {
+    let family = family();
+    let limits = Limits::new(&family, lock);
+    let all = limits.of(&lock.images[0]);
+    let of_project = all.get(&project.parse::<PackageName>().unwrap());
+    let shown = |limit: &Limit<'_>| {
+        let by = match limit.by {
+            Limiter::Family { requirement, .. } => requirement.at.to_string(),
+            Limiter::Wheel(wheel) => wheel.name.clone(),
+        };
+        format!("{by}: {}", limit.requirement)
+    };
+    let mut shown: Vec<_> = of_project.into_iter().flatten().map(shown).collect();
+    shown.sort();
+    shown
+}
+
+#[test]
+fn a_project_is_limited_by_each_requirement_that_holds_once() {
+    let minimal = vec![
+        wheel(
+            "web",
+            "1.0",
+            &[
+                "json>=2",
+                "fast<3; extra == 'fast'",
+                "slow; extra == 'slow'",
+                "web[more]; extra == 'fast'",
+                "json<9; extra == 'more'",
+            ],
+        ),
+        wheel("json", "2.0", &[]),
+        wheel(
+            "fast",
+            "2.0",
+            &["json!=5", "old<1; python_version < '3.11'"],
+        ),
+        wheel("old", "3.0", &[]),
+    ];
+    let science = vec![wheel("numpy", "2.0", &["old; os_name == 'posix'"])];
+    let lock = lock(vec![deb("python3.11", "3.11.2-6", &[])], minimal, science);
+    assert_eq!(
+        limits(&lock, "web"),
+        [
+            "bundles/minimal/bundle.toml:2:5: web[fast]~=1.0",
+            "web: web[more] ; extra == 'fast'"
+        ]
+    );
+    assert_eq!(
+        limits(&lock, "json"),
+        [
+            "fast: json!=5",
+            "web: json<9 ; extra == 'more'",
+            "web: json>=2"
+        ]
+    );
+    assert_eq!(limits(&lock, "fast"), ["web: fast<3 ; extra == 'fast'"]);
+    assert_eq!(limits(&lock, "old"), ["numpy: old ; os_name == 'posix'"]);
+    assert!(limits(&lock, "slow").is_empty());
 }

@@ -10,6 +10,7 @@
 //! - **component**: a base, an accelerator, a bundle or an IDE.
 //! - **combination**: one base, accelerator, bundle and IDE: an image.
 //! - **part** of an image name: what stands for one placeholder of the name pattern.
+//! - **edit**: a new text of a component's file in which a list has an entry more or less ([`edit`]).
 //! - **place**, **spot**: file, line and column; with the width and text to show an error there.
 //!
 //! # Format of the family's files
@@ -107,6 +108,7 @@ mod accelerator;
 mod check;
 mod combine;
 mod component;
+pub mod edit;
 mod error;
 mod family;
 mod files;
@@ -136,6 +138,6 @@ pub use model::*;
 pub use name::{ImageName, MAX_NAME, NameError, NamePattern, PatternError, is_name_part};
 pub use parse::parse;
 pub use pep508_rs;
-pub use requirement::is_bounded;
+pub use requirement::{RequirementError, debian_package, is_bounded, python_requirement};
 pub use schema::{Schema, schemas};
 pub use select::{Candidate, SelectError, select};

@@ -120,11 +120,12 @@ fn discover(files: &FamilyFiles, problems: &Problems) -> Found {
             .get(&kind)
             .is_some_and(|names| names.contains_key(name))
         {
-            let (dir, own_file) = layout(kind);
-            let missing = match own_file {
-                Some(own) => format!("{dir}/{name}/{own}"),
-                None => format!("{dir}/{name}.toml"),
+            let (dir, _) = layout(kind);
+            let id = ComponentId {
+                kind,
+                name: name.to_owned(),
             };
+            let missing = id.file();
             let message = format!("the directory `{dir}/{name}` belongs to no {kind}");
             problems.add(
                 Spot::file(&missing),

@@ -34,50 +34,81 @@ pub fn is_bounded(text: &str) -> bool {
     text.len() <= MAX_LENGTH && !(can_double && count("extra") > MAX_EXTRAS)
 }
 
-/// Reads a Python requirement (PEP 508). URLs are refused: what a lock names comes from a source.
-pub(crate) fn python(text: &Text<'_>) -> Option<Requirement> {
-    if let Some(span) = name_with_bad_end(&text.value) {
-        let name = &text.value[span.clone()];
-        let message =
-            format!("`{name}` does not end with a letter or digit, as names do (PEP 508)");
-        text.error_within(span, message, None);
-        return None;
-    }
-    if !is_bounded(&text.value) {
-        text.error("the requirement is too long or too deeply nested", None);
-        return None;
-    }
-    let parsed = match pep508_rs::Requirement::from_str(&text.value) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            let span = error.start..error.start.saturating_add(error.len);
-            let message = error.message.to_string();
-            let message = message.split('\n').next().unwrap_or_default();
-            let hint = text.value.starts_with('-').then(|| {
-                "options of pip have no place here: write each requirement as `name~=1.2`".into()
-            });
-            text.error_within(
-                span,
-                format!(
-                    "`{}` is not a requirement (PEP 508): {}",
-                    text.value,
-                    fragment(message)
-                ),
-                hint,
-            );
-            return None;
+/// Why a text is no requirement, or none that a family may have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct RequirementError {
+    /// What is wrong.
+    pub message: String,
+    /// The bytes of the text that are meant; all of them without.
+    pub bytes: Option<Range<usize>>,
+    hint: Option<String>,
+}
+
+impl RequirementError {
+    fn of_all(message: impl Into<String>, hint: Option<String>) -> Self {
+        Self {
+            message: message.into(),
+            bytes: None,
+            hint,
         }
-    };
-    if let Some(pep508_rs::VersionOrUrl::Url(_)) = &parsed.version_or_url {
-        text.error(
-            format!("`{}` is required by URL", parsed.name),
-            Some(format!(
-                "name a version, `{0}~=1.2`, and put the wheel on the Python index that is used",
-                parsed.name
-            )),
-        );
-        return None;
     }
+
+    /// What a newcomer can do about it.
+    pub fn hint(&self) -> Option<String> {
+        self.hint.clone()
+    }
+
+    fn report(self, text: &Text<'_>) {
+        match self.bytes {
+            Some(bytes) => text.error_within(bytes, self.message, self.hint),
+            None => text.error(self.message, self.hint),
+        }
+    }
+}
+
+/// Reads a Python requirement (PEP 508). URLs are refused: what a lock names comes from a source.
+pub fn python_requirement(text: &str) -> Result<pep508_rs::Requirement, RequirementError> {
+    if let Some(span) = name_with_bad_end(text) {
+        let name = &text[span.clone()];
+        return Err(RequirementError {
+            message: format!("`{name}` does not end with a letter or digit, as names do (PEP 508)"),
+            bytes: Some(span),
+            hint: None,
+        });
+    }
+    if !is_bounded(text) {
+        let message = "the requirement is too long or too deeply nested";
+        return Err(RequirementError::of_all(message, None));
+    }
+    let parsed = pep508_rs::Requirement::from_str(text).map_err(|error| {
+        let message = error.message.to_string();
+        let message = message.split('\n').next().unwrap_or_default();
+        let message = fragment(message);
+        RequirementError {
+            message: format!("`{text}` is not a requirement (PEP 508): {message}"),
+            bytes: Some(error.start..error.start.saturating_add(error.len)),
+            hint: text.starts_with('-').then(|| {
+                "options of pip have no place here: write each requirement as `name~=1.2`".into()
+            }),
+        }
+    })?;
+    if let Some(pep508_rs::VersionOrUrl::Url(_)) = &parsed.version_or_url {
+        let name = &parsed.name;
+        let hint = format!(
+            "name a version, `{name}~=1.2`, and put the wheel on the Python index that is used"
+        );
+        let message = format!("`{name}` is required by URL");
+        return Err(RequirementError::of_all(message, Some(hint)));
+    }
+    Ok(parsed)
+}
+
+/// Reads a Python requirement of a component; an error has been reported for what is none.
+pub(crate) fn python(text: &Text<'_>) -> Option<Requirement> {
+    let parsed = python_requirement(&text.value)
+        .map_err(|error| error.report(text))
+        .ok()?;
     Some(Requirement {
         text: text.value.clone(),
         parsed,
@@ -121,34 +152,37 @@ fn fragment(message: &str) -> String {
     }
 }
 
+/// A relation and a version: `>=` and `2.3`.
+type Constraint = (String, String);
+
 /// Reads an OS package as Debian writes a dependency (Debian Policy 7.1): `libodbc2` or
-/// `libodbc2 (>= 2.3)`.
-pub(crate) fn os_package(text: &Text<'_>) -> Option<OsPackage> {
-    let value = text.value.trim();
+/// `libodbc2 (>= 2.3)`. Its name, and the constraint if there is one.
+pub fn debian_package(text: &str) -> Result<(String, Option<Constraint>), RequirementError> {
+    let value = text.trim();
     let (name, rest) = match value.find(|c: char| c == '(' || c.is_whitespace()) {
         Some(end) => value.split_at(end),
         None => (value, ""),
     };
     if !is_package_name(name) {
-        text.error(
-            format!("`{name}` is not a package name"),
-            Some("one package an item, such as `libodbc2` or `libodbc2 (>= 2.3)`".to_owned()),
-        );
-        return None;
+        let hint = "one package an item, such as `libodbc2` or `libodbc2 (>= 2.3)`";
+        let message = format!("`{name}` is not a package name");
+        return Err(RequirementError::of_all(message, Some(hint.to_owned())));
     }
-    let constraint = match constraint(rest.trim()) {
-        Ok(constraint) => constraint,
-        Err(hint) => {
-            text.error(
-                format!("`{}` is not a version constraint", rest.trim()),
-                Some(hint),
-            );
-            return None;
-        }
-    };
+    let constraint = constraint(rest.trim()).map_err(|hint| {
+        let message = format!("`{}` is not a version constraint", rest.trim());
+        RequirementError::of_all(message, Some(hint))
+    })?;
+    Ok((name.to_owned(), constraint))
+}
+
+/// Reads an OS package of a component; an error has been reported for what is none.
+pub(crate) fn os_package(text: &Text<'_>) -> Option<OsPackage> {
+    let (name, constraint) = debian_package(&text.value)
+        .map_err(|error| error.report(text))
+        .ok()?;
     Some(OsPackage {
         text: text.value.clone(),
-        name: name.to_owned(),
+        name,
         constraint,
         at: text.source.spot(&text.span).at,
     })
@@ -163,7 +197,7 @@ pub(crate) fn is_package_name(name: &str) -> bool {
 }
 
 /// `(>= 2.3)` → `>=` and `2.3`. The error is a hint.
-fn constraint(text: &str) -> Result<Option<(String, String)>, String> {
+fn constraint(text: &str) -> Result<Option<Constraint>, String> {
     if text.is_empty() {
         return Ok(None);
     }

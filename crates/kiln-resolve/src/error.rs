@@ -54,6 +54,15 @@ pub enum ResolveError {
         #[source]
         cause: Box<FetchError>,
     },
+    /// It cannot be learnt which versions a project has.
+    #[error("which versions of `{project}` there are cannot be learnt")]
+    Versions {
+        /// The project.
+        project: String,
+        /// Why.
+        #[source]
+        cause: Box<FetchError>,
+    },
 }
 
 impl ResolveError {
@@ -73,14 +82,14 @@ impl ResolveError {
             Self::NoLibc { .. } => {
                 Some("add `libc6` to the packages of the base, or name a known suite".to_owned())
             }
-            Self::Gone { cause, .. } => cause.hint(),
+            Self::Gone { cause, .. } | Self::Versions { cause, .. } => cause.hint(),
         }
     }
 
     /// Whether the network, or a source, is at fault rather than the family.
     pub fn is_network(&self) -> bool {
         match self {
-            Self::Gone { .. } => true,
+            Self::Gone { .. } | Self::Versions { .. } => true,
             Self::Python { cause, .. } => cause.is_network(),
             Self::Archives { cause, .. } => matches!(**cause, DebError::Fetch { .. }),
             Self::Os { .. } | Self::NoLibc { .. } => false,

@@ -9,6 +9,7 @@
 //! - A **toolkit** is what an accelerator requires of Python and a bundle has not brought. It
 //!   stands on each bundle anew and binds none.
 //! - A **route** binds a project to one Python index of its own ([`python::routes`]).
+//! - What is **newer** than the lock is asked of the sources, and nothing is solved ([`newer`]).
 //! - What is **kept** is taken from the previous lock as it stands, without asking anybody.
 //!
 //! # Algorithm
@@ -40,6 +41,7 @@ pub mod deb;
 mod error;
 mod forest;
 mod joint;
+pub mod newer;
 mod os;
 mod previous;
 pub mod python;

@@ -2,6 +2,7 @@
 
 mod action;
 mod build;
+mod edit;
 mod family;
 mod image;
 mod lock;
@@ -16,13 +17,14 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use action::ActionCommand;
 pub(crate) use build::{Build, Compression, Graph, LayerOptions, Lazy, Plan, VerifyBuild};
+pub(crate) use edit::{Add, EditOptions, Remove};
 pub(crate) use family::{Init, Schema, Suite};
 pub(crate) use image::{Engine, Export, ExportFormat, Inspect, Load, PlatformOption, Raw};
 pub(crate) use lock::{Lint, Lock};
 pub(crate) use manual::{Completions, Man, ShellName};
 pub(crate) use program::{Debug, ProgramOptions, Run, Shell, UserOption, Variable};
 pub(crate) use store::Store;
-pub(crate) use understand::{Diff, DiffFormat, Size, Why};
+pub(crate) use understand::{Diff, DiffFormat, Outdated, Size, Why};
 
 /// Container images for data science: declared once, locked byte by byte, built without an
 /// engine.
@@ -77,6 +79,12 @@ pub(crate) enum Command {
     Init(Init),
     /// Choose and pin every byte that the family's images are made from
     Lock(Lock),
+    /// Add packages to a component's file, and lock
+    Add(Add),
+    /// Remove packages from a component's file, and lock
+    Remove(Remove),
+    /// Say which locked packages have newer versions, and what holds them back
+    Outdated(Outdated),
     /// Say what is wrong with the locked images, before anything is built
     Lint(Lint),
     /// Show what a build would do, without doing it

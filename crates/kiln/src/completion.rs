@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::{CompleteEnv, CompletionCandidate, env::Shells};
+use kiln_recipe::{ComponentId, ComponentKind};
 
 use crate::{
     args::{Args, Global, ShellName},
@@ -70,6 +71,36 @@ pub(crate) fn locked_packages() -> Vec<CompletionCandidate> {
         let debs = lock.debs.into_iter().map(|deb| deb.name);
         let wheels = lock.wheels.into_iter().map(|wheel| wheel.name);
         Some(debs.chain(wheels).collect())
+    };
+    candidates(names())
+}
+
+/// The components that have a file. Bundles go without their kind.
+pub(crate) fn components() -> Vec<CompletionCandidate> {
+    let names = || {
+        let family = Project::open(&global()?).ok()?.family;
+        let components = family.all_components().into_iter();
+        let edited = components.filter(|it| it.at.file.ends_with(&it.id.file()));
+        let name = |id: &ComponentId| match id.kind {
+            ComponentKind::Bundle => id.name.clone(),
+            _ => id.to_string(),
+        };
+        Some(edited.map(|it| name(&it.id)).collect())
+    };
+    candidates(names())
+}
+
+/// The packages that components of the family name.
+pub(crate) fn required_packages() -> Vec<CompletionCandidate> {
+    let names = || {
+        let family = Project::open(&global()?).ok()?.family;
+        let components = family.all_components().into_iter();
+        let names = components.flat_map(|component| {
+            let python = component.requirements.iter();
+            let python = python.map(|it| it.parsed.name.to_string());
+            python.chain(component.os_packages.iter().map(|it| it.name.clone()))
+        });
+        Some(names.collect())
     };
     candidates(names())
 }

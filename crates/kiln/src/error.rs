@@ -13,7 +13,7 @@ use kiln_layer::LayerError;
 use kiln_lock::{LockError, Stale};
 use kiln_oci::{ArchiveError, ImageError, SavedError};
 use kiln_plan::PlanError;
-use kiln_recipe::{ReadError, RecipeErrors, SelectError};
+use kiln_recipe::{ReadError, RecipeErrors, SelectError, edit::EditError};
 use kiln_resolve::{ResolveError, python::PythonError};
 use kiln_sandbox::SandboxError;
 use kiln_store::StoreError;
@@ -140,6 +140,12 @@ impl From<ReadError> for Failure {
 
 impl From<SelectError> for Failure {
     fn from(error: SelectError) -> Self {
+        Self::of(exit::USAGE, &error, error.hint())
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
         Self::of(exit::USAGE, &error, error.hint())
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use kiln_fetch::{FetchOptions, Fetcher, SourceConfig, Sources};
 use kiln_lock::{Lock, LockedImage};
-use kiln_recipe::{Candidate, Family, RELEASES, SelectError};
+use kiln_recipe::{Candidate, Family, FamilyFiles, RELEASES, SelectError};
 use kiln_store::Store;
 
 use crate::{
@@ -30,18 +30,26 @@ pub(crate) struct Project {
 impl Project {
     /// Reads the family that the options name, or the nearest one.
     pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
+        Self::open_with_files(global).map(|(project, _)| project)
+    }
+
+    /// The family, and the files that it was read from.
+    pub(crate) fn open_with_files(global: &Global) -> Result<(Self, FamilyFiles), Failure> {
         let dir = find(global.family.as_deref())?;
         let own = kiln_recipe::releases(&dir)?;
         if let Some(name) = global.release.as_ref().filter(|name| own.contains(name)) {
-            let family = kiln_recipe::parse(&kiln_recipe::read_release(&dir, name)?)?;
+            let files = kiln_recipe::read_release(&dir, name)?;
+            let family = kiln_recipe::parse(&files)?;
             let lock_dir = dir.join(RELEASES).join(name);
-            return Ok(Self {
+            let project = Self {
                 dir,
                 family,
                 lock_dir,
-            });
+            };
+            return Ok((project, files));
         }
-        let family = kiln_recipe::parse(&kiln_recipe::read_family(&dir)?)?;
+        let files = kiln_recipe::read_family(&dir)?;
+        let family = kiln_recipe::parse(&files)?;
         let current = &family.release;
         if own.contains(current) {
             let message = format!("`kiln.toml` and `{RELEASES}/{current}` are the same release");
@@ -54,10 +62,20 @@ impl Project {
             return Err(kiln_recipe::ReadError::NoRelease { name, known }.into());
         }
         let lock_dir = dir.clone();
-        Ok(Self {
+        let project = Self {
             dir,
             family,
             lock_dir,
+        };
+        Ok((project, files))
+    }
+
+    /// The same project, with the family that other files make.
+    pub(crate) fn with_files(&self, files: &FamilyFiles) -> Result<Self, Failure> {
+        Ok(Self {
+            dir: self.dir.clone(),
+            family: kiln_recipe::parse(files)?,
+            lock_dir: self.lock_dir.clone(),
         })
     }
 

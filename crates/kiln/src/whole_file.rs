@@ -3,18 +3,22 @@
 use std::{
     fs::{File, Permissions},
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::error::Failure;
 
-/// Replaces `path` by what `content` writes, in one step, with the permissions that the umask leaves.
-pub(crate) fn write<T>(
+/// A complete file that waits to be put under its name, and vanishes otherwise.
+pub(crate) struct Whole {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+/// Writes what `content` does beside `path`, with the permissions that the umask leaves.
+pub(crate) fn prepare<T>(
     path: &Path,
     content: impl FnOnce(&mut File, &Path) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let failed =
-        |error: &std::io::Error| Failure::io(&format!("writing `{}`", path.display()), error);
+) -> Result<(Whole, T), Failure> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
@@ -23,11 +27,35 @@ pub(crate) fn write<T>(
         .prefix(".kiln.")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory)
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| failed(path, &error))?;
     let made = content(file.as_file_mut(), directory)?;
-    file.as_file().sync_all().map_err(|error| failed(&error))?;
-    file.persist(path).map_err(|error| failed(&error.error))?;
+    let synced = file.as_file().sync_all();
+    synced.map_err(|error| failed(path, &error))?;
+    let path = path.to_owned();
+    Ok((Whole { file, path }, made))
+}
+
+impl Whole {
+    /// Puts the file under its name, in one step.
+    pub(crate) fn put(self) -> Result<(), Failure> {
+        let put = self.file.persist(&self.path);
+        put.map_err(|error| failed(&self.path, &error.error))?;
+        Ok(())
+    }
+}
+
+/// Replaces `path` by what `content` writes, in one step, with the permissions that the umask leaves.
+pub(crate) fn write<T>(
+    path: &Path,
+    content: impl FnOnce(&mut File, &Path) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (whole, made) = prepare(path, content)?;
+    whole.put()?;
     Ok(made)
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::io(&format!("writing `{}`", path.display()), error)
 }
 
 #[cfg(test)]

@@ -99,6 +99,18 @@ fn bash_completes_names_of_images_of_all_releases() {
 }
 
 #[test]
+fn bash_completes_components_and_what_they_name() {
+    let family = family().display().to_string();
+    let words = |more: &[&str]| {
+        let line = ["kiln", "--family", &family].into_iter();
+        completed(&line.chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    assert_eq!(words(&["add", "polars", "--to", "data"]), ["datascience"]);
+    assert_eq!(words(&["remove", "--from", "ide/"]), ["ide/jupyter"]);
+    assert_eq!(words(&["remove", "libodbci"]), ["libodbcinst2"]);
+}
+
+#[test]
 fn every_shell_gets_its_code() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let done = Command::new(KILN)

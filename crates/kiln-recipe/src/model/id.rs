@@ -28,6 +28,19 @@ pub struct ComponentId {
     pub name: String,
 }
 
+impl ComponentId {
+    /// Where its file is, relative to the family's directory: `bundles/datascience/bundle.toml`.
+    pub fn file(&self) -> String {
+        let name = &self.name;
+        match self.kind {
+            ComponentKind::Base => format!("bases/{name}.toml"),
+            ComponentKind::Accelerator => format!("accelerators/{name}.toml"),
+            ComponentKind::Bundle => format!("bundles/{name}/bundle.toml"),
+            ComponentKind::Ide => format!("ides/{name}/ide.toml"),
+        }
+    }
+}
+
 impl fmt::Display for ComponentKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -129,11 +129,18 @@ fn page(project: &str, files: &BTreeMap<String, Vec<u8>>) -> Option<String> {
         .map(|name| {
             let bytes = &files[name];
             format!(
-                r#"{{"filename": "{name}", "url": "/files/{}", "size": {}, "yanked": false,
-                {}"core-metadata": {}, "hashes": {{"sha256": "{}"}}}}"#,
+                r#"{{"filename": "{name}", "url": "/files/{}", "size": {}, "yanked": {},
+                {}{}"core-metadata": {}, "hashes": {{"sha256": "{}"}}}}"#,
                 name.replace('+', "%2B"),
                 bytes.len(),
+                // Versions `N.9` are withdrawn.
+                if name.contains(".9-") {
+                    r#""wrong licence""#
+                } else {
+                    "false"
+                },
                 uploaded(name),
+                pythons(name),
                 // Wheels of these tests hold their metadata first; others have none apart.
                 !metadata(bytes).is_empty(),
                 Digest::of(bytes).hex(),
@@ -158,6 +165,15 @@ fn uploaded(name: &str) -> String {
         .and_then(|it| it.strip_suffix(".0"))
         .map(|year| format!(r#""upload-time": "200{year}-06-01T00:00:00Z", "#))
         .unwrap_or_default()
+}
+
+/// Which Pythons a file is for: version `2.0` of `snake` for newer ones than those of these tests.
+fn pythons(name: &str) -> &'static str {
+    if name.starts_with("snake-2.0") {
+        r#""requires-python": ">=3.12", "#
+    } else {
+        ""
+    }
 }
 
 /// The metadata of a wheel that [`wheel`] made: its first member, stored.

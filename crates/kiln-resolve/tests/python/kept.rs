@@ -32,7 +32,7 @@ pub(crate) fn offer_uv(workshop: &Workshop, script: &str) {
 }
 
 /// A uv that always answers with these wheels, which the index offers.
-fn offer_answer(workshop: &Workshop, wheels: &[(&str, &str, &[&str])]) {
+pub(crate) fn offer_answer(workshop: &Workshop, wheels: &[(&str, &str, &[&str])]) {
     let mut script = "cat > pylock.kiln.toml <<'END'\nlock-version = '1.0'\n".to_owned();
     for (name, version, requires) in wheels {
         let (file, bytes) = wheel(name, version, "py3-none-any", requires);

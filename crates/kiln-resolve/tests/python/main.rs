@@ -8,6 +8,7 @@
 mod family;
 mod index;
 mod kept;
+mod newer;
 #[cfg(feature = "online")]
 mod random;
 #[cfg(feature = "online")]

@@ -40,7 +40,7 @@ pub(crate) struct Lint {
 
 /// Accepts `2026-11-22` and RFC 3339 instants. uv would refuse others too, but only when something
 /// must be chosen.
-fn day_or_instant(text: &str) -> Result<String, String> {
+pub(super) fn day_or_instant(text: &str) -> Result<String, String> {
     let day = text.parse::<jiff::civil::Date>();
     let day = day.ok().filter(|_| text.len() == "YYYY-MM-DD".len());
     // A day means its end in UTC: left to uv it would mean another instant on another machine.

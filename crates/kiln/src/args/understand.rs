@@ -36,13 +36,32 @@ pub(crate) struct Diff {
     pub(crate) format: DiffFormat,
 }
 
-/// How a comparison is written.
+/// How a comparison or a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DiffFormat {
     /// For terminals.
     Text,
     /// For release notes and merge requests.
     Markdown,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Outdated {
+    /// Images: full names, any unambiguous part of one, or globs [default: all]
+    #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(completion::locked_images))]
+    pub(crate) images: Vec<String>,
+    /// Only packages that the family names itself
+    #[arg(long)]
+    pub(crate) direct: bool,
+    /// Leave out OS packages, whose archives are read anew
+    #[arg(long)]
+    pub(crate) no_os: bool,
+    /// Exit code 1 when a version is newer than the locked one, or the locked one is yanked
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// How the table is written
+    #[arg(long, value_enum, default_value_t = DiffFormat::Text)]
+    pub(crate) format: DiffFormat,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kiln_fetch::Fetcher;
-use kiln_lock::{Lock, LockError, moves::Move};
+use kiln_lock::{Lock, moves::Move};
 use kiln_resolve::{Event, Options, resolve};
 use kiln_store::Store;
 use serde_json::json;
@@ -33,41 +33,42 @@ pub(crate) fn run(args: &args::Lock, global: &Global, output: &Output) -> Result
     if args.check {
         return check(&project, output);
     }
-    let store = project::store(global)?;
-    let fetcher = project.fetcher(global)?;
-    let mut options = options(&store, global);
+    let (store, fetcher) = (project::store(global)?, project.fetcher(global)?);
+    let tools = Tools {
+        store: &store,
+        fetcher: &fetcher,
+        offline: global.offline,
+        output,
+    };
+    let mut options = tools.options();
     options.upgrade = args.upgrade;
     options.relock_gone = args.relock_gone;
     options.exclude_newer.clone_from(&args.exclude_newer);
     let may_move = args.allow_moves || args.upgrade || args.relock_gone;
-    let move_rule = if may_move {
+    let moves = if may_move {
         Moves::Allowed
     } else {
         Moves::Refused
     };
-    let (lock, changed) = update(&project, &store, &fetcher, &options, move_rule, output)?;
+    let (lock, changed) = update(&project, &tools, &options, moves)?;
     if args.no_lint {
         return Ok(());
     }
-    let linter = Linter {
-        project: &project,
-        store: &store,
-        fetcher: &fetcher,
-        output,
-        // A lock that did not change was looked at when it did.
-        download: if changed {
-            Download::UpTo(LOOK_AT)
-        } else {
-            Download::Nothing
-        },
-        offline: global.offline || !changed,
-    };
-    linter.run(&lock, &lock.images.iter().collect::<Vec<_>>())
+    tools.lint(&project, &lock, changed)
+}
+
+/// What a family is locked with.
+pub(crate) struct Tools<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) fetcher: &'a Fetcher,
+    /// Whether no connection may be opened.
+    pub(crate) offline: bool,
+    pub(crate) output: &'a Output,
 }
 
 /// Whether images may move that a change does not concern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moves {
+pub(crate) enum Moves {
     Allowed,
     Refused,
 }
@@ -80,22 +81,93 @@ pub(crate) fn relock_gone(
     global: &Global,
     output: &Output,
 ) -> Result<(), Failure> {
-    let mut options = options(store, global);
+    let tools = Tools {
+        store,
+        fetcher,
+        offline: global.offline,
+        output,
+    };
+    let mut options = tools.options();
     options.relock_gone = true;
-    update(project, store, fetcher, &options, Moves::Allowed, output).map(|_| ())
+    update(project, &tools, &options, Moves::Allowed).map(|_| ())
 }
 
-fn options(store: &Store, global: &Global) -> Options {
-    let now = jiff::Timestamp::now();
-    Options {
-        upgrade: false,
-        relock_gone: false,
-        offline: global.offline,
-        today: now.to_zoned(jiff::tz::TimeZone::UTC).date(),
-        now,
-        exclude_newer: None,
-        cache_dir: store.root().join("resolve"),
-        downloads_dir: store.downloads_dir(),
+impl Tools<'_> {
+    /// Options that keep what did not change.
+    pub(crate) fn options(&self) -> Options {
+        let now = jiff::Timestamp::now();
+        Options {
+            upgrade: false,
+            relock_gone: false,
+            offline: self.offline,
+            today: now.to_zoned(jiff::tz::TimeZone::UTC).date(),
+            now,
+            exclude_newer: None,
+            cache_dir: self.store.root().join("resolve"),
+            downloads_dir: self.store.downloads_dir(),
+        }
+    }
+
+    /// The lock of a family, which is not written yet.
+    pub(crate) fn choose(
+        &self,
+        project: &Project,
+        previous: Option<&Lock>,
+        options: &Options,
+        moves: Moves,
+    ) -> Result<Lock, Failure> {
+        let events = |event| {
+            let Some(text) = say(&event) else { return };
+            if self.output.is_json() {
+                self.output
+                    .json(&json!({"event": "resolving", "what": text}));
+            } else {
+                self.output.note(text);
+            }
+        };
+        let builder = WheelBuilder {
+            project,
+            store: self.store,
+            fetcher: self.fetcher,
+            output: self.output,
+            one: Mutex::default(),
+            cancelled: OnceLock::new(),
+        };
+        let lock = resolve(
+            &project.family,
+            previous,
+            self.fetcher,
+            options,
+            &builder,
+            &events,
+        )?;
+        if let (Moves::Refused, Some(previous)) = (moves, previous) {
+            refuse_moves(&kiln_lock::moves(previous, &lock), self.output)?;
+        }
+        Ok(lock)
+    }
+
+    /// Looks for what is wrong with the images of a lock.
+    pub(crate) fn lint(
+        &self,
+        project: &Project,
+        lock: &Lock,
+        changed: bool,
+    ) -> Result<(), Failure> {
+        let linter = Linter {
+            project,
+            store: self.store,
+            fetcher: self.fetcher,
+            output: self.output,
+            // A lock that did not change was looked at when it did.
+            download: if changed {
+                Download::UpTo(LOOK_AT)
+            } else {
+                Download::Nothing
+            },
+            offline: self.offline || !changed,
+        };
+        linter.run(lock, &lock.images.iter().collect::<Vec<_>>())
     }
 }
 
@@ -113,44 +185,17 @@ fn check(project: &Project, output: &Output) -> Result<(), Failure> {
     }
 }
 
+/// Makes the lock of a project fit. The lock, and whether it changed.
 fn update(
     project: &Project,
-    store: &Store,
-    fetcher: &Fetcher,
+    tools: &Tools<'_>,
     options: &Options,
-    move_rule: Moves,
-    output: &Output,
+    moves: Moves,
 ) -> Result<(Lock, bool), Failure> {
     let started = Instant::now();
     let previous = project.read_lock()?;
-    let events = |event| {
-        let Some(text) = say(&event) else { return };
-        if output.is_json() {
-            output.json(&json!({"event": "resolving", "what": text}));
-        } else {
-            output.note(text);
-        }
-    };
-    let builder = WheelBuilder {
-        project,
-        store,
-        fetcher,
-        output,
-        one: Mutex::default(),
-        cancelled: OnceLock::new(),
-    };
-    let lock = resolve(
-        &project.family,
-        previous.as_ref(),
-        fetcher,
-        options,
-        &builder,
-        &events,
-    )?;
-    if let (Moves::Refused, Some(previous)) = (move_rule, &previous) {
-        refuse_moves(&kiln_lock::moves(previous, &lock), output)?;
-    }
-    let text = lock.render_checked().map_err(|error| no_lock(&error))?;
+    let lock = tools.choose(project, previous.as_ref(), options, moves)?;
+    let text = rendered(&lock)?;
     let path = project.lock_path();
     let old = std::fs::read_to_string(&path).unwrap_or_default();
     let changed = text != old;
@@ -160,13 +205,14 @@ fn update(
                 .map_err(|error| Failure::io(&format!("writing `{}`", path.display()), &error))
         })?;
     }
-    report(previous.as_ref(), &lock, changed, started, output);
+    report_changes(previous.as_ref(), &lock, changed, tools.output);
+    report_locked(&lock, started, tools.output);
     Ok((lock, changed))
 }
 
-/// What was chosen is no lock that a build would take.
-fn no_lock(error: &LockError) -> Failure {
-    Failure {
+/// The text of a lock that was chosen, read back as a build would read it.
+pub(super) fn rendered(lock: &Lock) -> Result<String, Failure> {
+    lock.render_checked().map_err(|error| Failure {
         causes: vec![error.to_string()],
         ..Failure::new(
             exit::INTERNAL,
@@ -176,7 +222,7 @@ fn no_lock(error: &LockError) -> Failure {
             "this is a fault of kiln: please report it with the family files and the lock from \
              before",
         )
-    }
+    })
 }
 
 /// Says what would move that no change concerns; an error if anything would.
@@ -202,7 +248,7 @@ fn refusal(moves: &[Move]) -> Failure {
         "{} would move that the change does not concern",
         count(moves.len(), "image")
     );
-    let hint = "`kiln lock --allow-moves` moves them; else change the requirement that does not fit \
+    let hint = "`--allow-moves` moves them; else change the requirement that does not fit \
                 the locked versions, or set `independent = true` in its bundle";
     Failure {
         details: moves.iter().map(describe).collect(),
@@ -264,7 +310,8 @@ fn say(event: &Event) -> Option<String> {
     }
 }
 
-fn report(previous: Option<&Lock>, lock: &Lock, changed: bool, started: Instant, output: &Output) {
+/// Tells what changed from one lock to the next.
+pub(crate) fn report_changes(previous: Option<&Lock>, lock: &Lock, changed: bool, output: &Output) {
     let diff = previous
         .map(|previous| kiln_lock::diff(previous, lock))
         .unwrap_or_default();
@@ -274,10 +321,6 @@ fn report(previous: Option<&Lock>, lock: &Lock, changed: bool, started: Instant,
                 "event": "changed", "package": change.name, "from": change.from, "to": change.to,
             }));
         }
-        output.json(&json!({
-            "event": "locked", "images": lock.images.len(), "debs": lock.debs.len(),
-            "wheels": lock.wheels.len(),
-        }));
         return;
     }
     for change in &diff.packages {
@@ -306,6 +349,17 @@ fn report(previous: Option<&Lock>, lock: &Lock, changed: bool, started: Instant,
         } else {
             "nothing changed"
         });
+    }
+}
+
+/// Tells what a lock that was written holds.
+pub(crate) fn report_locked(lock: &Lock, started: Instant, output: &Output) {
+    if output.is_json() {
+        output.json(&json!({
+            "event": "locked", "images": lock.images.len(), "debs": lock.debs.len(),
+            "wheels": lock.wheels.len(),
+        }));
+        return;
     }
     output.note(format!(
         "locked {}: {}, {} in {:.1} s",
@@ -366,7 +420,7 @@ mod tests {
         runtime-minimal-d12-py311_2026b_20261122 would move: its sources offer something else than before
           pip 26.3 → another file
         error: 2 images would move that the change does not concern
-        hint: `kiln lock --allow-moves` moves them; else change the requirement that does not fit the locked versions, or set `independent = true` in its bundle
+        hint: `--allow-moves` moves them; else change the requirement that does not fit the locked versions, or set `independent = true` in its bundle
         ");
     }
 }

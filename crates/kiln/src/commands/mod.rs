@@ -4,6 +4,7 @@ mod action;
 mod build;
 pub(crate) mod debug;
 mod diff;
+mod edit;
 mod export;
 mod images;
 mod init;
@@ -12,6 +13,7 @@ mod lint;
 mod load;
 mod lock;
 mod man;
+mod outdated;
 mod plan;
 mod program;
 mod run;
@@ -39,6 +41,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<u8, Failure> {
         Command::Debug(args) => return debug::run(args, global, output),
         Command::Init(args) => init::run(args, output),
         Command::Lock(args) => lock::run(args, global, output),
+        Command::Add(args) => edit::add(args, global, output),
+        Command::Remove(args) => edit::remove(args, global, output),
+        Command::Outdated(args) => outdated::run(args, global, output),
         Command::Lint(args) => lint::run(args, global, output),
         Command::Plan(args) => plan::run(args, global, output),
         Command::Build(args) => build::run(args, global, output),
