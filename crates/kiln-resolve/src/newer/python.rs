@@ -145,8 +145,8 @@ impl Offer {
 
 /// The version in the name of a wheel or a source distribution (of PEP 625, and its predecessors).
 fn version(file: &str) -> Option<Version> {
-    if file.ends_with(".whl") {
-        return Some(file.parse::<WheelName>().ok()?.version);
+    if let Ok(name) = file.parse::<WheelName>() {
+        return Some(name.version);
     }
     let stem = file.strip_suffix(".tar.gz").or(file.strip_suffix(".zip"))?;
     stem.rsplit_once('-')?.1.parse().ok()
