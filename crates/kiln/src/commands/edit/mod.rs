@@ -130,7 +130,7 @@ impl Edit<'_> {
         let text = lock::rendered(&lock)?;
         let changed = text != old;
         if !self.options.dry_run {
-            self.put(&draft.text, changed.then_some(&text))?;
+            self.put(&draft.text, changed.then_some(text.as_str()))?;
         }
         self.tell(&draft.edited, &draft.changes);
         lock::report_changes(previous.as_ref(), &lock, changed, self.output);
@@ -209,7 +209,7 @@ impl Edit<'_> {
     }
 
     /// Puts the new text into the file's place, and the lock into its own.
-    fn put(&self, text: &str, lock: Option<&String>) -> Result<(), Failure> {
+    fn put(&self, text: &str, lock: Option<&str>) -> Result<(), Failure> {
         let target = self.target;
         let is_new = text != target.text;
         let file = is_new.then(|| target.prepare(text)).transpose()?;
