@@ -120,7 +120,7 @@ PROGRAMS = {
             "said = ChatOutput(_id='said')\n"
             "said.set(input_value=prompt.build_prompt, should_store_message=False)",
             "steps = list(Graph(asked, said).start())",
-            "print([it.vertex.id for it in steps[:-1]], said.message_response().text)",
+            "print([it.vertex.id for it in steps[:-1]], steps[-2].vertex.results['message'].text)",
         ],
         "['asked', 'prompt', 'said'] What is a kiln?",
     ),
@@ -243,10 +243,14 @@ NEED_MORE = {
     "matplotlib_inline": "No module named 'matplotlib'",
     # Types of Java classes, which are there once a JVM runs.
     "org": "No module named 'org'",
+    # DuckDB's driver for ADBC, for whoever has ADBC.
+    "adbc_driver_duckdb": "No module named 'adbc_driver_manager'",
+    # No module: boto3-stubs lists a directory of its own build.
+    "dist": "No module named 'dist'",
 }
 
 # Distributions that hold no public module: they bring others, or programs, or types, or what begins with `_`.
-WITHOUT_MODULES = {"argon2-cffi-bindings"}
+WITHOUT_MODULES = {"argon2-cffi-bindings", "botocore-stubs", "types-requests", "types-s3transfer"}
 
 
 def script(bundle):
