@@ -16,6 +16,7 @@ import test_family
 LIBRARIES = """
 import collections, concurrent.futures, json, os, re, subprocess
 LOADER = "/lib64/ld-linux-x86-64.so.2"
+TRACE = {**os.environ, "LD_TRACE_LOADED_OBJECTS": "1"}
 X86_64, PROGRAM, LIBRARY = 62, 2, 3
 
 def programs():
@@ -31,7 +32,7 @@ def programs():
                     yield path
 
 def said(path):
-    done = subprocess.run([LOADER, "--list", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run([LOADER, path], env=TRACE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return path, done.returncode, done.stdout
 
 missing, seen = collections.defaultdict(list), 0
@@ -42,7 +43,10 @@ with concurrent.futures.ThreadPoolExecutor() as pool:
         # Whoever is linked to nothing has nothing to find.
         if status != 0 and not lacks and "no dynamic section" not in text and "statically linked" not in text:
             lacks = {text.strip()}
+        # Packages load what lies beside their libraries before these.
         for it in lacks:
+            if os.path.exists(os.path.join(os.path.dirname(path), it)):
+                continue
             missing[it].append(path)
 print(json.dumps([seen, missing]))
 """
