@@ -5,6 +5,21 @@ Each prints one line, which is known beforehand. None uses the network.
 
 import json
 
+# Bundles whose images all have CUDA.
+ON_CUDA = {"pytorch", "tensorflow.gpu"}
+
+# Trains something small; `before` and `after` are the losses.
+TENSORFLOW = [
+    "import keras, numpy as np, tensorflow as tf",
+    "keras.utils.set_random_seed(1)\n"
+    "x = np.linspace(-1, 1, 64, dtype='float32').reshape(-1, 1)\n"
+    "model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])\n"
+    "model.compile(optimizer=keras.optimizers.SGD(0.1), loss='mse')\n"
+    "before = model.evaluate(x, 2 * x, verbose=0)\n"
+    "model.fit(x, 2 * x, epochs=1, batch_size=8, verbose=0)\n"
+    "after = model.evaluate(x, 2 * x, verbose=0)",
+]
+
 # For each bundle: the program, one string for each cell, and what the last cell prints.
 PROGRAMS = {
     "minimal": (["print(sum(range(1000)))"], "499500"),
@@ -93,19 +108,62 @@ PROGRAMS = {
         ],
         "kiln = an oven",
     ),
+    "langflow": (
+        [
+            "from lfx.components.input_output import ChatInput, ChatOutput\n"
+            "from lfx.components.models_and_agents import PromptComponent\n"
+            "from lfx.graph import Graph",
+            "asked = ChatInput(_id='asked')\n"
+            "asked.set(input_value='a kiln', should_store_message=False)\n"
+            "prompt = PromptComponent(_id='prompt')\n"
+            "prompt.set(template='What is {thing}?', thing=asked.message_response)\n"
+            "said = ChatOutput(_id='said')\n"
+            "said.set(input_value=prompt.build_prompt, should_store_message=False)",
+            "steps = list(Graph(asked, said).start())",
+            "print([it.vertex.id for it in steps[:-1]], steps[-2].vertex.results['message'].text)",
+        ],
+        "['asked', 'prompt', 'said'] What is a kiln?",
+    ),
     "tensorflow": (
         [
-            "import keras, numpy as np, tensorflow as tf",
-            "keras.utils.set_random_seed(1)\n"
-            "x = np.linspace(-1, 1, 64, dtype='float32').reshape(-1, 1)\n"
-            "model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])\n"
-            "model.compile(optimizer=keras.optimizers.SGD(0.1), loss='mse')\n"
-            "before = model.evaluate(x, 2 * x, verbose=0)\n"
-            "model.fit(x, 2 * x, epochs=1, batch_size=8, verbose=0)\n"
-            "after = model.evaluate(x, 2 * x, verbose=0)",
+            *TENSORFLOW,
             "print(after < before, tf.reduce_sum(tf.constant([[1, 2], [3, 4]])).numpy())",
         ],
         "True 10",
+    ),
+    "tensorflow.gpu": (
+        [
+            *TENSORFLOW,
+            # What TensorFlow loads when it finds a GPU.
+            "import ctypes\n"
+            "cuda = tf.sysconfig.get_build_info()\n"
+            "major = cuda['cuda_version'].partition('.')[0]\n"
+            "for name in ['cudart', 'cublas', 'cublasLt', 'cusparse']:\n"
+            "    ctypes.CDLL(f'lib{name}.so.{major}')\n"
+            "ctypes.CDLL(f\"libcudnn.so.{cuda['cudnn_version']}\")",
+            "print(after < before, tf.test.is_built_with_cuda(), tf.config.list_physical_devices('GPU'))",
+        ],
+        "True True []",
+    ),
+    "pytorch": (
+        [
+            "import torch, torchvision",
+            "torch.manual_seed(1)\n"
+            "x = torch.linspace(-1, 1, 64).reshape(-1, 1)\n"
+            "model = torch.nn.Linear(1, 1)\n"
+            "loss = lambda: torch.nn.functional.mse_loss(model(x), 2 * x)\n"
+            "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+            "before = loss().item()\n"
+            "for _ in range(8):\n"
+            "    optimizer.zero_grad()\n"
+            "    loss().backward()\n"
+            "    optimizer.step()",
+            # TorchVision's own compiled operators.
+            "boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 5], [8, 8, 9, 9]])\n"
+            "kept = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist()",
+            "print(loss().item() < before, kept, torch.version.cuda.partition('.')[0], torch.cuda.is_available())",
+        ],
+        "True [0, 2] 13 False",
     ),
     "spark": (
         [
@@ -185,10 +243,14 @@ NEED_MORE = {
     "matplotlib_inline": "No module named 'matplotlib'",
     # Types of Java classes, which are there once a JVM runs.
     "org": "No module named 'org'",
+    # DuckDB's driver for ADBC, for whoever has ADBC.
+    "adbc_driver_duckdb": "No module named 'adbc_driver_manager'",
+    # No module: boto3-stubs lists a directory of its own build.
+    "dist": "No module named 'dist'",
 }
 
 # Distributions that hold no public module: they bring others, or programs, or types, or what begins with `_`.
-WITHOUT_MODULES = {"argon2-cffi-bindings"}
+WITHOUT_MODULES = {"argon2-cffi-bindings", "botocore-stubs", "types-requests", "types-s3transfer"}
 
 
 def script(bundle):

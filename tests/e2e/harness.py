@@ -94,7 +94,7 @@ def scratch(name):
 
 
 def only_images(family, images):
-    """Writes a family's images anew: (base, bundle, IDE) each."""
+    """Writes a family's images anew: (base, bundle, IDE) each, and the accelerator where it has one."""
     file = family / "kiln.toml"
     kept, images_table = [], False
     for line in file.read_text().splitlines():
@@ -102,8 +102,9 @@ def only_images(family, images):
             images_table = line == "[[image]]"
         if not images_table:
             kept.append(line)
-    for base, bundle, ide in images:
-        kept.append(f'[[image]]\nbase = "{base}"\nbundle = "{bundle}"\nide = "{ide}"\n')
+    for base, bundle, ide, *accelerator in images:
+        image = {"base": base, "bundle": bundle, "ide": ide, "accelerator": (*accelerator, "cpu")[0]}
+        kept += ["[[image]]", *(f'{key} = "{name}"' for key, name in image.items()), ""]
     file.write_text("\n".join(kept))
 
 

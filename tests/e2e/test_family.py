@@ -20,8 +20,6 @@ from engine import docker
 FULL = "KILN_E2E_FULL" in os.environ
 # Whom platforms start containers as: some user id, and group 0.
 ANY_USER = ("--user", "12345:0")
-# Hadoop, below Spark, does not start for a user id without a name.
-NEED_A_NAME = {"spark"}
 # Where images see the directory of a test.
 SHOWN = "/mnt/test"
 
@@ -42,60 +40,64 @@ print(json.dumps([sorted(tried), failed]))
 """
 
 
-def family(bundles):
-    """A copy of the reference family with the CPU images of some bundles alone, locked now."""
-    target = harness.scratch("family") / "family"
-    shutil.copytree(harness.ROOT / "family", target)
-    locked = tomllib.loads((target / "kiln.lock").read_text())["image"]
-    wanted = [it for it in locked if it["bundle"] in bundles and it["accelerator"] == "cpu"]
-    harness.only_images(target, [(it["base"], it["bundle"], it["ide"]) for it in wanted])
-    harness.Kiln(harness.built().store, target).run("lock", "--relock-gone")
-    return target
-
-
 class Bundle:
     """What is tried of the images of one bundle; a class of tests for each is made below."""
 
     bundle = None
     bases = ["debian-12", "debian-13"]
+    places = ["in_docker", "in_the_sandbox"]
 
     @classmethod
     def setUpClass(cls):
-        cls.kiln = harness.Kiln(harness.built().store, family([cls.bundle]))
-        lock = tomllib.loads((cls.kiln.family / "kiln.lock").read_text())
-        cls.images = [it for it in lock["image"] if it["base"] in cls.bases]
-        if not cls.images:
+        family = harness.scratch("family") / "family"
+        shutil.copytree(harness.ROOT / "family", family)
+        wanted = [it for it in cls.locked(family) if it["bundle"] == cls.bundle and cls.is_on(it["accelerator"])]
+        if not wanted:
             raise AssertionError(f"the reference family has no image with {cls.bundle}")
+        harness.only_images(family, [(it["base"], it["bundle"], it["ide"], it["accelerator"]) for it in wanted])
+        cls.kiln = cls.with_store(family)
+        # Mirrors drop what older locks name.
+        cls.kiln.run("lock", "--relock-gone")
+        cls.images = [it for it in cls.locked(family) if it["base"] in cls.bases]
         cls.shown = harness.scratch(cls.bundle)
         cls.shown.chmod(0o777)
         (cls.shown / "imports.py").write_text(IMPORTS)
         (cls.shown / "program").write_text(family_notebooks.script(cls.bundle))
 
-    def user(self):
-        return () if self.bundle in NEED_A_NAME else ANY_USER
+    @staticmethod
+    def locked(family):
+        return tomllib.loads((family / "kiln.lock").read_text())["image"]
+
+    @classmethod
+    def is_on(cls, accelerator):
+        return accelerator == "cpu"
+
+    @classmethod
+    def with_store(cls, family):
+        return harness.Kiln(harness.built().store, family)
 
     def in_docker(self, image, *command):
         reference = engine.load(self.kiln, image["name"], self.addCleanup)
         entry, *arguments = command
         volume = f"{self.shown}:{SHOWN}"
         return docker(
-            "run", "--rm", *self.user(), "--network", "none", "--volume", volume,
+            "run", "--rm", *ANY_USER, "--network", "none", "--volume", volume,
             "--workdir", "/tmp", "--entrypoint", entry, reference, *arguments,
         ).stdout  # fmt: skip
 
     def in_the_sandbox(self, image, *command):
         volume = f"{self.shown}:{SHOWN}"
         return self.kiln.run(
-            "run", *self.user(), "--volume", volume, "--workdir", "/tmp", image["name"], "--", *command
+            "run", *ANY_USER, "--volume", volume, "--workdir", "/tmp", image["name"], "--", *command
         ).stdout
 
-    def each(self, ide):
-        """Each image with an IDE, built, and what runs a command in it: in both places."""
+    def each(self, ide=None):
+        """Each image with an IDE (with any), built, and what runs a command in it: in all places."""
         for image in self.images:
-            if image["ide"] == ide:
+            if ide in (None, image["ide"]):
                 self.kiln.build(image["name"])
-                for place in [self.in_docker, self.in_the_sandbox]:
-                    yield image, functools.partial(place, image)
+                for place in self.places:
+                    yield image, functools.partial(getattr(self, place), image)
 
     def test_a_notebook_runs_to_its_end(self):
         for _, run in self.each("jupyter"):
@@ -113,16 +115,15 @@ class Bundle:
             self.assertEqual(lines[-1], family_notebooks.PROGRAMS[self.bundle][1], run)
 
     def test_every_distribution_imports(self):
-        for ide in ["jupyter", "runtime"]:
-            for image, run in self.each(ide):
-                tried, failed = json.loads(run("python", f"{SHOWN}/imports.py").splitlines()[-1])
-                known = family_notebooks.NEED_MORE
-                self.assertEqual({it: why for it, why in failed.items() if it not in known}, {}, run)
-                for module in failed:
-                    self.assertIn(known[module], failed[module])
-                locked = {it["name"] for it in self.kiln.locked(image["name"])["wheel"]}
-                normal = {it.lower().replace("_", "-").replace(".", "-") for it in tried}
-                self.assertEqual(locked - normal, family_notebooks.WITHOUT_MODULES & locked)
+        for image, run in self.each():
+            tried, failed = json.loads(run("python", f"{SHOWN}/imports.py").splitlines()[-1])
+            known = family_notebooks.NEED_MORE
+            self.assertEqual({it: why for it, why in failed.items() if it not in known}, {}, run)
+            for module in failed:
+                self.assertIn(known[module], failed[module])
+            locked = {it["name"] for it in self.kiln.locked(image["name"])["wheel"]}
+            normal = {it.lower().replace("_", "-").replace(".", "-") for it in tried}
+            self.assertEqual(locked - normal, family_notebooks.WITHOUT_MODULES & locked)
 
 
 class R(Bundle, unittest.TestCase):
@@ -132,6 +133,6 @@ class R(Bundle, unittest.TestCase):
 
 if FULL:
     for name in family_notebooks.PROGRAMS:
-        if name != "r":
+        if name not in {"r", *family_notebooks.ON_CUDA}:
             title = name.title().replace(".", "")
             globals()[title] = type(title, (Bundle, unittest.TestCase), {"bundle": name, "__module__": __name__})
