@@ -191,21 +191,18 @@ impl Sandbox {
                 ..
             }) => {
                 let command = job.commands().find(|it| it.argv == argv);
-                let kept = match (command, &cause) {
-                    (Some(command), None) => {
-                        let kept = Kept {
-                            layers: job.layers.clone(),
-                            binds: job.binds.clone(),
-                            overlay: self.overlay,
-                            command: command.clone(),
-                        };
-                        scratch.keep(&failed, &kept).ok()
-                    }
+                let kept = if let (Some(command), None) = (command, &cause) {
+                    let kept = Kept {
+                        layers: job.layers.clone(),
+                        binds: job.binds.clone(),
+                        overlay: self.overlay,
+                        command: command.clone(),
+                    };
+                    scratch.keep(&failed, &kept).ok()
+                } else {
                     // What it wrote may be what fills the disk.
-                    _ => {
-                        let _ = self.remove(&scratch.path);
-                        None
-                    }
+                    let _ = self.remove(&scratch.path);
+                    None
                 };
                 Err(SandboxError::CommandFailed {
                     argv,
