@@ -293,13 +293,17 @@ mod tests {
     }
 
     #[test]
-    fn every_package_of_every_image_has_a_path() {
+    fn every_package_has_a_path_in_an_image_of_each_base() {
         let (family, lock) = reference();
+        let mut seen = BTreeSet::new();
         for image in &lock.images {
             let closure = lock.image_closure(image);
             let debs = closure.debs.iter().map(|deb| &deb.name);
             let wheels = closure.wheels.iter().map(|wheel| &wheel.name);
             for name in debs.chain(wheels) {
+                if !seen.insert((&image.base, name)) {
+                    continue;
+                }
                 let answers = kiln_lock::why(&family, &lock, image, name, 1);
                 assert!(!answers.is_empty(), "{name} in {}", image.name);
                 for answer in answers {
