@@ -26,6 +26,8 @@ fn it_parses_and_has_its_bundles_on_two_bases_for_processors_and_gpus() {
     runtime-geomatics-d12-py311_2026b
     jupyter-langchain-d12-py311_2026b
     runtime-langchain-d12-py311_2026b
+    jupyter-langflow-d12-py311_2026b
+    runtime-langflow-d12-py311_2026b
     jupyter-machinelearning-d12-py311_2026b
     runtime-machinelearning-d12-py311_2026b
     jupyter-optapy-d12-py311_2026b
@@ -44,10 +46,14 @@ fn it_parses_and_has_its_bundles_on_two_bases_for_processors_and_gpus() {
     runtime-geomatics-d13-py313_2026b
     jupyter-langchain-d13-py313_2026b
     runtime-langchain-d13-py313_2026b
+    jupyter-langflow-d13-py313_2026b
+    runtime-langflow-d13-py313_2026b
     jupyter-machinelearning-d13-py313_2026b
     runtime-machinelearning-d13-py313_2026b
     jupyter-r-d13-py313_2026b
     runtime-r-d13-py313_2026b
+    jupyter-spark-d13-py313_2026b
+    runtime-spark-d13-py313_2026b
     jupyter-tensorflow-d13-py313_2026b
     runtime-tensorflow-d13-py313_2026b
     cuda-jupyter-pytorch-d12-py311_2026b
