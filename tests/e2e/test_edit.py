@@ -138,12 +138,12 @@ class Add(unittest.TestCase):
 
     def test_links_are_followed_and_files_that_may_not_be_written_are_left(self):
         it = world("link")
-        bundle, real = it.family / BUNDLE, it.family / "bundles/shared.toml"
+        bundle, real = it.family / BUNDLE, it.family / "bundles/elsewhere.toml"
         bundle.rename(real)
-        bundle.symlink_to("../shared.toml")
+        bundle.symlink_to("../elsewhere.toml")
         real.chmod(0o640)
         it.run("add", "delta", "--to", "plain")
-        self.assertEqual(os.readlink(bundle), "../shared.toml")
+        self.assertEqual(os.readlink(bundle), "../elsewhere.toml")
         self.assertIn("delta~=1.2.0", real.read_text())
         self.assertEqual(real.stat().st_mode & 0o777, 0o640)
         it.run("lock", "--check")

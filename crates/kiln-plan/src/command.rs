@@ -8,7 +8,8 @@ use crate::{
     action::{Kind, MountedArtifact, Run},
     config::Environment,
     draft::{Context, Draft},
-    plan::{Input, Origin, PlanError},
+    error::PlanError,
+    plan::{Input, Origin},
 };
 
 /// How many characters of a command titles and histories show.

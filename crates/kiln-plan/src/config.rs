@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kiln_lock::{Closure, LockedImage};
 use kiln_recipe::{Component, ComponentKind, Cuda, Family, Location, PythonVersion};
 
-use crate::{cuda, plan::PlanError};
+use crate::{cuda, error::PlanError};
 
 /// What an engine needs to know to start an image (image-spec, config.md).
 #[derive(Debug, Clone, PartialEq, Eq)]

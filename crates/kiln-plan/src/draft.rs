@@ -11,8 +11,9 @@ use crate::{
         ACTION_FORMAT, Action, Archive, Configure, DebDatabase, Files, Kind, PackDebs, PackWheels,
         PlacedFile, Placement, UserEntry, Venv,
     },
+    error::PlanError,
     layers::{self, Package},
-    plan::{Input, Origin, PlanError, PlanOptions},
+    plan::{Input, Origin, PlanOptions},
 };
 
 /// A step of one image, before it is known whether another image has it too.

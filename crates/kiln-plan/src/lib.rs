@@ -43,6 +43,7 @@ mod compile;
 mod config;
 mod cuda;
 mod draft;
+mod error;
 mod graph;
 mod layers;
 mod plan;
@@ -54,10 +55,8 @@ pub use action::{
     Placement, Run, UserEntry, Venv,
 };
 pub use config::{ImageConfig, LABEL_KEYS};
+pub use error::{PlanError, Unplanned};
 pub use graph::{dot, mermaid};
 pub use layers::{MAX_LAYERS, OWN_LAYER, Thresholds, installed_by_dpkg, usr_merge};
-pub use plan::{
-    ImagePlan, Input, LayerUse, Origin, Plan, PlanError, PlanOptions, Step, Unplanned, plan,
-    plan_possible,
-};
+pub use plan::{ImagePlan, Input, LayerUse, Origin, Plan, PlanOptions, Step, plan, plan_possible};
 pub use source::{Source, source_plan};

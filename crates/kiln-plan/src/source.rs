@@ -12,8 +12,9 @@ use kiln_recipe::{Component, ComponentId, ComponentKind, Family, Platform};
 use crate::{
     action::{Archive, BuildProduct, BuildWheel, Kind},
     draft::{Context, Draft, archives, sorted, wheel_input},
+    error::PlanError,
     layers::OWN_LAYER,
-    plan::{Input, Origin, Plan, PlanError, PlanOptions, in_order},
+    plan::{Input, Origin, Plan, PlanOptions, in_order},
 };
 
 /// A source distribution, and everything that a wheel is built from it with.

@@ -14,18 +14,17 @@ use std::fs;
 
 use crate::sys;
 
-/// Ids below this are given once only (`RESERVED_PIDS` in the kernel's `pid.h`).
-const RESERVED: u64 = 300;
-/// For ids that name a group or a session whose process has ended.
-const SPARE: u64 = 212;
+/// How many ids there are beyond those that processes may have: some that are given once only
+/// (`RESERVED_PIDS` in the kernel's `pid.h`) or still name a group or a session; the rest is what a bomb
+/// needs some tenths of a second for, so that init sees which limit was passed before forks fail.
+const SPARE: u64 = 8192;
 /// What a kernel takes at most (`PID_MAX_LIMIT`).
 const MOST: u64 = 4 << 20;
 
-/// Makes the kernel refuse to start more processes in the pid namespace of this process: some more
-/// than `processes`, so that init sees which limit was passed. `/proc` is there, and can be
-/// written.
+/// Makes the kernel refuse to start many more than `processes` in the pid namespace of this
+/// process. `/proc` is there, and can be written.
 pub(crate) fn bound(processes: u64) {
-    let most = processes.saturating_add(RESERVED + SPARE);
+    let most = processes.saturating_add(SPARE);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     // Older ones would change it for the whole machine.
     if most > MOST || !has_own_ids(&kernel) {

@@ -202,6 +202,7 @@ impl Init<'_> {
             match self.run(command, terminal)? {
                 ExitStatus::Exited(0) => {}
                 status => {
+                    self.watch.as_ref().map_or(Ok(()), Watch::count)?;
                     return Err(Failure::Command {
                         argv: command.argv.clone(),
                         status,

@@ -40,6 +40,12 @@ impl Watch {
         })
     }
 
+    /// Counts processes now: a command may have failed because there were too many.
+    pub(crate) fn count(&self) -> Result<(), Failure> {
+        let most = self.limits.processes;
+        within(Resource::Processes, most, used_by_processes(most).threads)
+    }
+
     /// Takes the measures that are due.
     pub(crate) fn check(&mut self) -> Result<(), Failure> {
         let elapsed = self.started.elapsed();

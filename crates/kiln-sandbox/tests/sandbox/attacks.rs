@@ -147,7 +147,7 @@ fn the_kernel_bounds_the_process_ids_of_a_sandbox_and_no_others() {
     let numbers: Vec<u32> = release.split('.').map_while(|it| it.parse().ok()).collect();
     let inside = Store::new().output(&format!("cat {limit}"));
     let expected = if numbers >= vec![6, 14] {
-        (Limits::default().processes + 512).to_string() + "\n"
+        (Limits::default().processes + 8192).to_string() + "\n"
     } else {
         here.clone()
     };
