@@ -43,6 +43,7 @@ mod goals;
 mod inputs;
 mod libraries;
 mod outline;
+mod ready;
 mod repeat;
 mod run;
 mod schedule;

@@ -1,16 +1,15 @@
-//! Runs steps: largest first, as soon as their inputs are there, within a budget of memory. A step
-//! that fails ends what needs it and nothing else, unless the failure concerns all.
+//! Runs steps as soon as their inputs are there, see [`crate::ready`] for the order. A step that fails
+//! ends what needs it and nothing else, unless the failure concerns all.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use kiln_digest::Digest;
 use kiln_fetch::Wanted;
-use kiln_plan::{Kind, Plan, Step};
+use kiln_plan::Plan;
 use kiln_sandbox::Sandbox;
 use kiln_store::ActionResult;
 
@@ -19,23 +18,9 @@ use crate::{
     error::BuildError,
     event::Event,
     goals::{Goal, Goals, Setback},
+    ready::{Batch, Candidate, Ready},
     transfer::Transfer,
 };
-
-/// Bytes that the running steps together may hold in anonymous memory.
-const MEMORY_BUDGET: u64 = 256 << 20;
-
-/// What a step may hold: a layer writer's buffers at most, and never more than a few times its
-/// input. (What programs in a sandbox hold is theirs.)
-fn memory(step: &Step) -> u64 {
-    let input: u64 = step.inputs.iter().map(|input| input.size).sum();
-    input.saturating_mul(4).clamp(4 << 20, 96 << 20)
-}
-
-/// What is taken first. Scripts run one after another and mostly on one core, so whatever they
-/// wait for comes first, then they themselves; compiling, which wants to be done in large
-/// batches and by every core, comes last. Among equals the largest.
-type Priority = (u8, u64, Reverse<usize>);
 
 /// What does not change while a build runs.
 pub(crate) struct Run<'a> {
@@ -47,14 +32,11 @@ pub(crate) struct Run<'a> {
 
 /// What changes while a build runs.
 struct State {
-    /// The steps that can run.
-    ready: BinaryHeap<Priority>,
+    ready: Ready,
     /// For each step, how many of its inputs and of the results it needs are not there yet.
     missing: Vec<usize>,
     /// Steps that are wanted and have no result yet.
     unfinished: usize,
-    /// Bytes that running steps may hold.
-    memory: u64,
     results: Vec<Option<ActionResult>>,
     /// What is still to be reached.
     goals: Goals,
@@ -162,17 +144,16 @@ impl Run<'_> {
                 missing[step] += 1;
             }
         }
-        let ready = steps.iter().filter(|&&step| missing[step] == 0);
-        let ready = ready
-            .map(|&step| self.priority(step, &dependents))
-            .collect();
+        let mut ready = Ready::default();
+        for &step in steps.iter().filter(|&&step| missing[step] == 0) {
+            ready.push(self.candidate(step, &dependents));
+        }
         let shared = Shared {
             dependents,
             state: Mutex::new(State {
                 ready,
                 missing,
                 unfinished: steps.len(),
-                memory: 0,
                 results,
                 goals: Goals::new(todo, self.plan.steps.len()),
                 failure: None,
@@ -211,16 +192,8 @@ impl Run<'_> {
         }
     }
 
-    fn priority(&self, step: usize, dependents: &[Vec<usize>]) -> Priority {
-        let inputs = &self.plan.steps[step].inputs;
-        let size = inputs.iter().map(|input| input.size).sum();
-        let class = match &self.plan.steps[step].action.kind {
-            Kind::Bytecode(_) => 0,
-            _ if !dependents[step].is_empty() => 3,
-            Kind::Configure(_) | Kind::Run(_) => 2,
-            _ => 1,
-        };
-        (class, size, Reverse(step))
+    fn candidate(&self, step: usize, dependents: &[Vec<usize>]) -> Candidate {
+        Candidate::new(step, &self.plan.steps[step], !dependents[step].is_empty())
     }
 
     /// A file that these steps read is there.
@@ -236,7 +209,7 @@ impl Run<'_> {
         for &step in steps {
             state.missing[step] -= 1;
             if state.missing[step] == 0 {
-                state.ready.push(self.priority(step, &shared.dependents));
+                state.ready.push(self.candidate(step, &shared.dependents));
             }
         }
     }
@@ -272,9 +245,9 @@ impl Run<'_> {
         let _alarm = Alarm(shared);
         while let Some(batch) = self.next(shared) {
             let started = Instant::now();
-            self.carry_out(shared, &batch);
+            self.carry_out(shared, &batch.steps);
             let mut state = shared.lock();
-            state.memory -= self.memory(&batch);
+            state.ready.ended(&batch);
             let first = state
                 .packing
                 .map_or(started, |(first, _)| first.min(started));
@@ -372,53 +345,18 @@ impl Run<'_> {
         self.less_missing(state, shared, &shared.dependents[step]);
     }
 
-    fn memory(&self, batch: &[usize]) -> u64 {
-        let each = batch.iter().map(|&step| memory(&self.plan.steps[step]));
-        each.max().unwrap_or_default()
-    }
-
-    /// The runtime that a step compiles with, if it compiles.
-    fn compiles_with(&self, step: usize) -> Option<Digest> {
-        match &self.plan.steps[step].action.kind {
-            Kind::Bytecode(bytecode) => Some(bytecode.runtime),
-            _ => None,
-        }
-    }
-
     /// The next step to run, with others that are cheaper to run together; none when all that are
     /// wanted have ended, something ends everything, or the user interrupts.
-    fn next(&self, shared: &Shared) -> Option<Vec<usize>> {
+    fn next(&self, shared: &Shared) -> Option<Batch> {
         let mut state = shared.lock();
         loop {
             let interrupted = self.with.cancelled.load(Ordering::Relaxed);
             if interrupted || state.failure.is_some() || state.unfinished == 0 {
                 return None;
             }
-            while let Some(&(_, _, Reverse(step))) = state.ready.peek()
-                && !state.goals.want(step)
-            {
-                state.ready.pop();
-            }
-            if let Some(&(_, _, Reverse(step))) = state.ready.peek() {
-                let needed = memory(&self.plan.steps[step]);
-                if state.memory == 0 || state.memory + needed <= MEMORY_BUDGET {
-                    state.ready.pop();
-                    let mut batch = vec![step];
-                    if let Some(runtime) = self.compiles_with(step) {
-                        let (same, others) = std::mem::take(&mut state.ready)
-                            .into_iter()
-                            .partition(|&(_, _, Reverse(other))| {
-                                self.compiles_with(other) == Some(runtime)
-                            });
-                        state.ready = others;
-                        let same: BinaryHeap<Priority> = same;
-                        let same = same.into_iter().map(|(_, _, Reverse(step))| step);
-                        batch.extend(same.filter(|&step| state.goals.want(step)));
-                        batch.sort_unstable();
-                    }
-                    state.memory += self.memory(&batch);
-                    return Some(batch);
-                }
+            let State { ready, goals, .. } = &mut *state;
+            if let Some(batch) = ready.take(|step| goals.want(step)) {
+                return Some(batch);
             }
             // Woken by whatever changes; the timeout is for the interrupt, which only sets a flag.
             let waited = shared
@@ -437,10 +375,9 @@ mod tests {
     fn a_worker_that_panics_stops_the_others() {
         let shared = Shared {
             state: Mutex::new(State {
-                ready: BinaryHeap::new(),
+                ready: Ready::default(),
                 missing: Vec::new(),
                 unfinished: 1,
-                memory: 0,
                 results: Vec::new(),
                 goals: Goals::new(Vec::new(), 0),
                 failure: None,
