@@ -7,6 +7,7 @@ mod error;
 mod exit;
 mod interrupt;
 mod lints;
+mod memory;
 mod output;
 mod progress;
 mod project;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         return ExitCode::from(exit::SUCCESS);
     }
     end_at_panics();
+    memory::give_back();
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
