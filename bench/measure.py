@@ -31,7 +31,8 @@ class Failed(Exception):
 
 
 def measured(command, daemons=(), env=None, cwd=None):
-    """Runs a command; gives `seconds`, `cpu`, `memory`, `written` and `out`, its standard output."""
+    """Runs a command; gives `seconds`, `cpu`, `memory`, `written` and `out`, its standard output. `holders` says
+    which processes had the memory: pairs of name and bytes, the largest first."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         before = Usage.of(daemons)
         started = time.monotonic()
@@ -59,7 +60,8 @@ def measured(command, daemons=(), env=None, cwd=None):
     return {
         "seconds": seconds,
         "cpu": usage.ru_utime + usage.ru_stime + after.cpu - before.cpu,
-        "memory": peak[0],
+        "memory": sum(size for _, size in peak),
+        "holders": sorted(peak, key=lambda it: -it[1]),
         "written": written + after.written - before.written,
         "out": text,
     }
@@ -124,16 +126,19 @@ def family(pids):
 
 @contextlib.contextmanager
 def sampled(pids):
-    """While in it, the first item of what it gives is the most anonymous memory seen."""
-    peak, done = [0], threading.Event()
+    """While in it, what it gives are the processes when they had the most anonymous memory: pairs of name and bytes."""
+    peak, done = [], threading.Event()
 
     def watch():
-        turn, living = 0, pids
+        turn, living, most = 0, pids, 0
         while not done.wait(0.01):
             if turn % 10 == 0:
                 living = family(pids)
             turn += 1
-            peak[0] = max(peak[0], sum(map(anonymous, living)))
+            sizes = list(map(anonymous, living))
+            if sum(sizes) > most:
+                most = sum(sizes)
+                peak[:] = [(name_of(pid), size) for pid, size in zip(living, sizes, strict=True) if size > 0]
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -142,6 +147,12 @@ def sampled(pids):
     finally:
         done.set()
         watcher.join()
+
+
+def name_of(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    return "?"
 
 
 def anonymous(pid):
