@@ -301,6 +301,14 @@ def documents():
               path.read_bytes() if path.suffix != ".asc" else b"")
              for path in sorted(FAMILY.rglob("*")) if path.is_file() and path.name != "kiln.lock"]
     seed("family", "reference", sections(files))
+    edited = ('# A bundle.\nextends = "minimal"\nrequirements = [ # sorted\n    # Its authors call it beta.\n    "alpha~=1.0.0", # first\n'
+              '    \'psycopg[binary] ; sys_platform == "linux"\',\n]\npackages = ["libodbc2", "r-base (>= 4)"]\n\n[env]\nA = "[x]"\n')
+    seed("edit", "several-lines", sections([
+        ("file", edited), ("python", "numpy"), ("python", "psycopg[c]~=3.3.0"), ("os", "libgl1 (>> 1)"), ("-os", "libodbc2"),
+        ("-python", "alpha")]))
+    seed("edit", "one-line", sections([
+        ("file", "requirements = ['b', \"a\"]\r\n[env]\r\nx = nan\r\n"), ("python", "A [x, y] ; extra == 'z'"), ("os", "x:any"),
+        ("-python", "b"), ("-python", "a")]))
     seed("image_name", "reference", "{cuda}-{ide}-{bundle}-{os}-{python}_{release}_{date}\n"
          "jupyter-datascience-debian12-py311_2026.1_20261101\ncuda-runtime-minimal-os-py312_1_20260101\n"
          "jupyter\n*-py311*\n")

@@ -24,6 +24,7 @@
 
 mod debian;
 mod documents;
+mod edits;
 mod fetched;
 mod layers;
 mod libraries;
@@ -39,6 +40,7 @@ use cap::Cap;
 
 pub use debian::{control, deb, deb_archive, deb_tar};
 pub use documents::{action, companion, family, image_name, lock, oci, results_log};
+pub use edits::edit;
 pub use fetched::{host, project_page};
 pub use layers::{deflate, layer};
 pub use libraries::{contents, elf};
@@ -58,7 +60,7 @@ static ALLOCATOR: Cap<System> = Cap::new(System, MEMORY);
 pub type Check = fn(&[u8]);
 
 /// All checks, by the names of their fuzzers and of the directories of their inputs.
-pub const CHECKS: [(&str, Check); 26] = [
+pub const CHECKS: [(&str, Check); 27] = [
     ("action", action),
     ("bytecode", bytecode),
     ("companion", companion),
@@ -68,6 +70,7 @@ pub const CHECKS: [(&str, Check); 26] = [
     ("deb_archive", deb_archive),
     ("deb_tar", deb_tar),
     ("deflate", deflate),
+    ("edit", edit),
     ("elf", elf),
     ("family", family),
     ("host", host),
