@@ -59,6 +59,8 @@ class Bundle:
         # Mirrors drop what older locks name.
         cls.kiln.run("lock", "--relock-gone")
         cls.images = [it for it in cls.locked(family) if it["base"] in cls.bases]
+        # Handing an image to the engine takes longer than what is tried in it.
+        cls.loaded = staticmethod(functools.cache(lambda name: engine.load(cls.kiln, name, cls.addClassCleanup)))
         cls.shown = harness.scratch(cls.bundle)
         cls.shown.chmod(0o777)
         (cls.shown / "imports.py").write_text(IMPORTS)
@@ -77,7 +79,7 @@ class Bundle:
         return harness.Kiln(harness.built().store, family)
 
     def in_docker(self, image, *command):
-        reference = engine.load(self.kiln, image["name"], self.addCleanup)
+        reference = self.loaded(image["name"])
         entry, *arguments = command
         volume = f"{self.shown}:{SHOWN}"
         return docker(

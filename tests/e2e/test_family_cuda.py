@@ -100,7 +100,7 @@ class OnCuda(test_family.Bundle):
         (cls.shown / "libraries.py").write_text(LIBRARIES)
 
     @classmethod
-    def accelerated(cls, accelerator):
+    def is_on(cls, accelerator):
         return accelerator.startswith("cuda")
 
     @classmethod
