@@ -41,13 +41,7 @@ pub(crate) fn add(args: &Add, global: &Global, output: &Output) -> Result<(), Fa
         text = new;
         changes.push(change);
     }
-    let edit = Edit {
-        target: &target,
-        wanted,
-        options: &args.options,
-        global,
-        output,
-    };
+    let edit = Edit::new(&target, &args.options, global, output);
     edit.carry_out(text, changes, args.bounds.into())
 }
 
@@ -61,13 +55,7 @@ pub(crate) fn remove(args: &Remove, global: &Global, output: &Output) -> Result<
         text = new;
         changes.extend(gone);
     }
-    let edit = Edit {
-        target: &target,
-        wanted,
-        options: &args.options,
-        global,
-        output,
-    };
+    let edit = Edit::new(&target, &args.options, global, output);
     edit.carry_out(text, changes, Bounds::None)
 }
 
@@ -88,7 +76,22 @@ struct Edit<'a> {
     output: &'a Output,
 }
 
-impl Edit<'_> {
+impl<'a> Edit<'a> {
+    fn new(
+        target: &'a Target,
+        options: &'a EditOptions,
+        global: &'a Global,
+        output: &'a Output,
+    ) -> Self {
+        Self {
+            target,
+            wanted: wanted(options),
+            options,
+            global,
+            output,
+        }
+    }
+
     /// Locks the family with a new text of the file, and writes both.
     fn carry_out(&self, text: String, changes: Vec<Change>, bounds: Bounds) -> Result<(), Failure> {
         let nothing = changes.iter().all(Change::is_none);
