@@ -12,7 +12,7 @@ import harness
 import waiting
 from mirror import World
 
-NEGATIVE, USAGE, RECIPE, RESOLUTION = 1, 2, 3, 4
+NEGATIVE, USAGE, RECIPE, RESOLUTION, STORAGE = 1, 2, 3, 4, 8
 BUNDLE = "bundles/plain/bundle.toml"
 
 
@@ -135,6 +135,32 @@ class Add(unittest.TestCase):
         self.assertIn("`delta~=1.2.0` is in bundle/plain already", said)
         self.assertIn("+ delta 1.2.3", said)
         it.run("lock", "--check")
+
+    def test_a_lock_that_cannot_be_put_takes_the_edit_back(self):
+        it = world("unput")
+        before = files(it.family)
+        trace = harness.scratch("unput-trace") / "trace"
+        renames = "rename,renameat,renameat2"
+        done = subprocess.run(
+            [
+                *["strace", "--follow-forks", "--quiet=all", "--output", trace, "--trace", renames],
+                *["--trace-path", it.family / BUNDLE, "--trace-path", it.family / "kiln.lock"],
+                # The component's file comes first, then the lock.
+                *["--inject", f"{renames}:error=EIO:when=2"],
+                *[harness.KILN, "--store", it.store, "--family", it.family, "add", "delta", "--to", "plain"],
+            ],
+            env={**os.environ, **it.mirror.env},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.assertEqual(done.returncode, STORAGE, done.stderr)
+        self.assertIn("kiln.lock", done.stderr)
+        self.assertIn("Input/output error", done.stderr)
+        calls = [line for line in trace.read_text().splitlines() if "rename" in line]
+        refused = [("EIO" in line, BUNDLE in line) for line in calls]
+        self.assertEqual(refused, [(False, True), (True, False), (False, True)])
+        self.assertEqual(files(it.family), before)
+        it.run("add", "delta", "--to", "plain")
 
     def test_links_are_followed_and_files_that_may_not_be_written_are_left(self):
         it = world("link")
