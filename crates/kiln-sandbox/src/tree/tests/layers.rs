@@ -467,3 +467,24 @@ fn a_tree_is_removed_however_deep_and_closed_it_is() {
     clear_directory(fs::File::open(&kept).unwrap()).unwrap();
     assert_eq!(fs::read_dir(kept).unwrap().count(), 0);
 }
+
+#[test]
+fn several_may_remove_one_tree_at_once() {
+    let bench = Bench::new(ways_to_own()[0]);
+    // Every level comes to the top once, and there somebody else may just have seen nothing.
+    let deep = "a/b/".repeat(50);
+    for round in 0..20 {
+        let top = bench.make(&format!("top-{round}"));
+        for place in ["one", "other"] {
+            fs::create_dir_all(top.join(place).join(&deep)).unwrap();
+            fs::write(top.join(place).join("a/file"), "").unwrap();
+        }
+        std::thread::scope(|scope| {
+            let removals: Vec<_> = (0..4).map(|_| scope.spawn(|| remove_tree(&top))).collect();
+            for removal in removals {
+                removal.join().unwrap().unwrap();
+            }
+        });
+        assert!(!top.exists());
+    }
+}
