@@ -140,4 +140,4 @@ pub use parse::parse;
 pub use pep508_rs;
 pub use requirement::{RequirementError, debian_package, is_bounded, python_requirement};
 pub use schema::{Schema, schemas};
-pub use select::{Candidate, SelectError, select};
+pub use select::{Candidate, SelectError, is_glob, select};

@@ -125,9 +125,21 @@ impl Candidate {
         (&self.base, &self.accelerator, &self.bundle, &self.ide)
     }
 
+    /// The name without its release and date: what the builds of an image have in common.
+    pub fn stem(&self) -> &str {
+        let mut ends = self.name.rmatch_indices(['-', '_']).map(|(at, _)| at);
+        ends.nth(1)
+            .map_or(self.name.as_str(), |end| &self.name[..end])
+    }
+
     fn words(&self) -> Vec<&str> {
         self.name.split(['-', '_']).collect()
     }
+}
+
+/// Whether a part of a name is a glob, which may mean several images.
+pub fn is_glob(part: &str) -> bool {
+    part.contains(['*', '?', '['])
 }
 
 /// The images, as indices in order, that `part` means. The first of these rules that finds any
@@ -164,7 +176,7 @@ pub fn select(
     if part.is_empty() {
         return Err(unknown());
     }
-    if part.contains(['*', '?', '[']) {
+    if is_glob(part) {
         let glob = GlobBuilder::new(part)
             .literal_separator(false)
             .build()
@@ -173,7 +185,7 @@ pub fn select(
                 message: error.kind().to_string(),
             })?;
         let glob = glob.compile_matcher();
-        let found = matching(&|image| glob.is_match(&image.name) || glob.is_match(stem(image)));
+        let found = matching(&|image| glob.is_match(&image.name) || glob.is_match(image.stem()));
         return if found.is_empty() {
             Err(unknown())
         } else {
@@ -230,13 +242,6 @@ fn unambiguous(
     } else {
         Err(found)
     }
-}
-
-/// The name without its release and date.
-fn stem(image: &Candidate) -> &str {
-    let mut ends = image.name.rmatch_indices(['-', '_']).map(|(at, _)| at);
-    ends.nth(1)
-        .map_or(image.name.as_str(), |end| &image.name[..end])
 }
 
 fn is_subsequence(words: &[&str], of: &[&str]) -> bool {

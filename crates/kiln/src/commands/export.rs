@@ -1,12 +1,13 @@
 //! `kiln export`: an image of the store as an archive or a directory.
 
 use std::{
+    collections::BTreeSet,
     io::{BufWriter, Write},
     path::Path,
 };
 
 use kiln_oci::Image;
-use kiln_recipe::Candidate;
+use kiln_recipe::{Candidate, SelectError, is_glob};
 use kiln_store::Store;
 
 use crate::{
@@ -127,6 +128,8 @@ fn names_of_release(
     let default_base = project
         .as_ref()
         .and_then(|it| it.family.default_base.clone());
+    let known: Vec<Candidate> = locked.iter().map(project::candidate).collect();
+    let built: BTreeSet<&str> = current.iter().map(|it| it.name.as_str()).collect();
     let mut names = Vec::new();
     for selector in selectors {
         let choose = |from: &[Candidate]| {
@@ -134,29 +137,46 @@ fn names_of_release(
                 chosen
                     .into_iter()
                     .map(|index| from[index].name.clone())
-                    .collect()
+                    .collect::<Vec<_>>()
             })
         };
-        let chosen: Vec<String> = match choose(&current) {
-            Ok(chosen) => chosen,
-            Err(_) if !older.is_empty() => choose(&older).or_else(|_| {
-                let all: Vec<_> = current.iter().chain(&older).cloned().collect();
-                choose(&all)
-            })?,
-            Err(error) => {
-                let known = locked.iter().map(project::candidate).collect::<Vec<_>>();
-                if kiln_recipe::select(&known, selector, default_base.as_deref()).is_ok() {
-                    return Err(
-                        Failure::new(exit::USAGE, format!("`{selector}` is not built"))
-                            .hint(format!("`kiln build {selector}` builds it")),
-                    );
-                }
-                return Err(error.into());
+        // One image is what the lock means by it, whatever else happens to be there.
+        let meant = if is_glob(selector) {
+            Err(())
+        } else {
+            choose(&known).map_err(drop)
+        };
+        let chosen: Vec<String> = match meant {
+            Ok(meant) if meant.iter().all(|name| built.contains(name.as_str())) => meant,
+            Ok(meant) => {
+                let is_earlier = |it: &&Candidate| {
+                    let mut meant = known.iter().filter(|known| meant.contains(&known.name));
+                    meant.any(|known| known.stem() == it.stem())
+                };
+                let earlier: Vec<_> = older.iter().filter(is_earlier).cloned().collect();
+                choose(&earlier).map_err(|error| match error {
+                    SelectError::Unknown { .. } => not_built(selector),
+                    error => error.into(),
+                })?
             }
+            Err(()) => match choose(&current) {
+                Ok(chosen) => chosen,
+                Err(_) if !older.is_empty() => choose(&older).or_else(|_| {
+                    let all: Vec<_> = current.iter().chain(&older).cloned().collect();
+                    choose(&all)
+                })?,
+                Err(_) if choose(&known).is_ok() => return Err(not_built(selector)),
+                Err(error) => return Err(error.into()),
+            },
         };
         names.extend(chosen);
     }
     Ok(names)
+}
+
+fn not_built(selector: &str) -> Failure {
+    Failure::new(exit::USAGE, format!("`{selector}` is not built"))
+        .hint(format!("`kiln build {selector}` builds it"))
 }
 
 /// An image of the store that this family's lock does not name: all that is known is its name.
