@@ -249,8 +249,16 @@ NEED_MORE = {
     "dist": "No module named 'dist'",
 }
 
-# Distributions that hold no public module: they bring others, or programs, or types, or what begins with `_`.
-WITHOUT_MODULES = {"argon2-cffi-bindings", "botocore-stubs", "types-requests", "types-s3transfer"}
+# Distributions that hold no public module: they bring others, or programs, or libraries, or types, or what begins with
+# `_`.
+WITHOUT_MODULES = {
+    "argon2-cffi-bindings",
+    "botocore-stubs",
+    "cuda-toolkit",
+    "nvidia-cusparselt-cu13",
+    "types-requests",
+    "types-s3transfer",
+}
 
 
 def script(bundle):
