@@ -55,10 +55,9 @@ impl Url {
         let text = text.trim();
         if text.starts_with('/') && !text.starts_with("//") {
             let address = reqwest::Url::from_file_path(text).map_err(|()| UrlError::Malformed)?;
-            return Ok(Self {
-                address,
-                login: None,
-            });
+            // Read again, as only that resolves `..`: whoever is handed the address does the same.
+            let address = reqwest::Url::parse(address.as_str());
+            return Self::from_parsed(address.map_err(|_| UrlError::Malformed)?);
         }
         Self::from_parsed(reqwest::Url::parse(text).map_err(|_| UrlError::Malformed)?)
     }
@@ -253,6 +252,13 @@ mod tests {
         let error = Url::parse("user:secret@host").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"));
         assert_eq!(Url::parse("https//typo").unwrap_err(), UrlError::Malformed);
+    }
+
+    #[test]
+    fn a_path_is_the_address_that_its_text_is() {
+        let url = Url::parse("/srv/x/../mirror of mine").unwrap();
+        assert_eq!(url.reveal(), "file:///srv/mirror%20of%20mine");
+        assert_eq!(Url::parse(&url.reveal()), Ok(url));
     }
 
     #[test]
