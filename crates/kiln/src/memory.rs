@@ -2,7 +2,7 @@
 
 /// The smallest block that the system gives, and gets back, by itself.
 #[cfg(target_env = "gnu")]
-const OWN_MAPPING: libc::c_int = 1 << 20;
+const OWN_MAPPING: libc::c_int = 128 << 10;
 
 /// Makes freed memory go back to the system.
 ///
