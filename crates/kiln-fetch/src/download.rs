@@ -15,6 +15,7 @@ use crate::{
     error::{FetchError, Subject, Transport},
     event::Event,
     http::{Backoff, Failure, Http},
+    listing::Listings,
     network::Network,
     part::{Opened, Part, Sealed},
     source::SourceKind,
@@ -27,6 +28,10 @@ const GOOD_PROGRESS: u64 = 1 << 20;
 const PROGRESS_STEP: u64 = 256 << 10;
 /// How often kiln looks whether another process is done with a file.
 const WAIT_STEP: Duration = Duration::from_millis(100);
+
+/// How many chunks of an answer wait to be written. A chunk has up to 400 KiB, and a disk that is slower
+/// than the network makes all downloads wait.
+const WAITING: usize = 2;
 
 /// A file that a lock names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +98,7 @@ pub(crate) type Notify = Arc<dyn Fn(Event) + Send + Sync>;
 /// One download.
 pub(crate) struct Job {
     pub(crate) network: Arc<Network>,
+    pub(crate) listings: Arc<Listings>,
     pub(crate) wanted: Wanted,
     pub(crate) directory: PathBuf,
     pub(crate) notify: Notify,
@@ -219,7 +225,7 @@ impl Job {
 
     async fn python_subject(&self, project: &str, file: &str) -> Result<Subject, FetchError> {
         let from = &self.wanted.source;
-        let page = self.network.project_page(from, project).await?;
+        let page = self.listings.page(&self.network, from, project).await?;
         let subject = |url: &Url| Subject {
             from: from.clone(),
             what: file.to_owned(),
@@ -315,7 +321,7 @@ impl Job {
     ) -> Result<(Box<Part>, Result<(), Failure>), FetchError> {
         let size = self.wanted.size;
         let mut expected = size - part.len();
-        let (sender, mut chunks) = tokio::sync::mpsc::channel::<bytes::Bytes>(16);
+        let (sender, mut chunks) = tokio::sync::mpsc::channel::<bytes::Bytes>(WAITING);
         let (digest, notify) = (self.wanted.sha256, Arc::clone(&self.notify));
         let writer = tokio::task::spawn_blocking(move || {
             let mut told = part.len();

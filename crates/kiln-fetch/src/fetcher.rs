@@ -20,6 +20,7 @@ use crate::{
     error::{FetchError, Transport},
     event::Event,
     http::Patience,
+    listing::Listings,
     network::Network,
     page::{ProjectFile, ProjectPage},
     part,
@@ -335,16 +336,19 @@ async fn download_all(
         })
         .await
     };
+    let missing = missing.unwrap_or_default();
+    let listings = Arc::new(Listings::new(&missing));
     let permits = Arc::new(Semaphore::new(batch.jobs));
     // Dropped with this future, and all its tasks with it.
     let mut running = JoinSet::new();
-    for wanted in missing.unwrap_or_default() {
+    for wanted in missing {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             break;
         };
         let (cancelled, results) = (batch.cancelled.clone(), batch.results.clone());
         let job = Job {
             network: Arc::clone(&network),
+            listings: Arc::clone(&listings),
             directory: directory.clone(),
             notify: Arc::clone(&notify),
             wanted,

@@ -34,6 +34,7 @@ mod fetcher;
 pub mod fuzzing;
 mod html;
 mod http;
+mod listing;
 mod metadata;
 mod network;
 mod page;

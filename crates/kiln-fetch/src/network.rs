@@ -145,26 +145,27 @@ impl Network {
         source: &str,
         project: &str,
     ) -> Result<LocatedPage, FetchError> {
-        let Some(name) = page::normalize(project) else {
-            return Err(FetchError::BadPath {
-                from: source.to_owned(),
-                path: project.chars().take(200).collect(),
-            });
-        };
+        let name = normalized(source, project)?;
         let cell = {
             let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(pages.entry((source.to_owned(), name.clone())).or_default())
+            Arc::clone(pages.entry((source.to_owned(), name)).or_default())
         };
-        let read = || self.read_project_page(source, &name);
+        let read = || self.read_project_page(source, project);
         cell.get_or_try_init(read).await.cloned()
     }
 
-    async fn read_project_page(&self, source: &str, name: &str) -> Result<LocatedPage, FetchError> {
+    /// A project's page, read anew.
+    pub(crate) async fn read_project_page(
+        &self,
+        source: &str,
+        project: &str,
+    ) -> Result<LocatedPage, FetchError> {
+        let name = normalized(source, project)?;
         let index = self.locate(source, &SourceKind::Python).await?;
         let subject = Subject {
             from: source.to_owned(),
             what: format!("page of project `{name}`"),
-            url: index.with_path(name).as_directory(),
+            url: index.with_path(&name).as_directory(),
         };
         let document = self
             .read(&subject, Some(page::ACCEPT), false, page::MAX_PAGE_BYTES)
@@ -176,6 +177,14 @@ impl Network {
             url: document.url,
         })
     }
+}
+
+/// A project's name as indexes spell it in addresses.
+fn normalized(source: &str, project: &str) -> Result<String, FetchError> {
+    page::normalize(project).ok_or_else(|| FetchError::BadPath {
+        from: source.to_owned(),
+        path: project.chars().take(200).collect(),
+    })
 }
 
 /// A local file, or the `index.html` of a local directory, and its address.

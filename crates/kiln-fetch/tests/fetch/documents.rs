@@ -129,25 +129,47 @@ fn index(
 }
 
 #[test]
-fn a_file_of_a_python_index_is_looked_up_on_its_page_once() {
-    let bytes = noise(3000);
-    let server = {
-        let served = bytes.clone();
-        index(&bytes, "", move |request| match &*request.path {
-            WHEEL_PATH => Reply::file(request, &served),
-            _ => Reply::status(404),
-        })
+fn a_download_reads_the_page_of_a_project_once_for_all_its_files() {
+    let (bytes, other) = (noise(3000), noise(2000));
+    let entry = |name: &str, bytes: &[u8]| {
+        let sha256 = Digest::of(bytes).hex();
+        format!(
+            r#"{{"filename":"{name}","url":"../../files/{name}","hashes":{{"sha256":"{sha256}"}}}}"#
+        )
     };
+    let entries = [
+        entry("a-0.tar.gz", b"nobody asks for it"),
+        entry(WHEEL, &bytes),
+        entry("a-2.whl", &other),
+    ];
+    let page = format!(r#"{{"files":[{}]}}"#, entries.join(","));
+    let served = BTreeMap::from([
+        (WHEEL_PATH, bytes.clone()),
+        ("/files/a-2.whl", other.clone()),
+    ]);
+    let server = Server::start(move |request| match &*request.path {
+        "/simple/a/" => {
+            Reply::ok(page.as_bytes()).header("content-type", "application/vnd.pypi.simple.v1+json")
+        }
+        path => match served.get(path) {
+            Some(bytes) => Reply::file(request, bytes),
+            None => Reply::status(404),
+        },
+    });
     let fetcher = fetcher(&server.url("/simple/"));
     let directory = tempfile::tempdir().unwrap();
-    let download = |wanted| download_into(directory.path(), &fetcher, wanted, &Log::default());
-    download(wheel(WHEEL, &bytes)).unwrap();
-    let error = download(wheel("a-0-py3-none-any.whl", b"old")).unwrap_err();
+    let gone = wheel("a-1-py3-none-any.whl.old", b"old");
+    let wanted = vec![wheel(WHEEL, &bytes), gone.clone(), wheel("a-2.whl", &other)];
+    let results: BTreeMap<Digest, _> = fetcher.download(wanted, directory.path(), |_| {}).collect();
+    assert!(results[&Digest::of(&bytes)].is_ok());
+    assert!(results[&Digest::of(&other)].is_ok());
+    let error = results[&gone.sha256].as_ref().unwrap_err();
     assert!(error.is_gone());
-    let paths: Vec<String> = server.requests().into_iter().map(|r| r.path).collect();
-    assert_eq!(paths, ["/simple/a/", &format!("/files/{WHEEL}")]);
-    insta::assert_snapshot!(rendered(&error, server.port()), @r"
-    error: source `corp` has no a-0-py3-none-any.whl (any more): http://127.0.0.1:PORT/simple/a/
+    let mut paths: Vec<String> = server.requests().into_iter().map(|r| r.path).collect();
+    paths.sort();
+    assert_eq!(paths, [WHEEL_PATH, "/files/a-2.whl", "/simple/a/"]);
+    insta::assert_snapshot!(rendered(error, server.port()), @r"
+    error: source `corp` has no a-1-py3-none-any.whl.old (any more): http://127.0.0.1:PORT/simple/a/
     hint: mirrors drop old versions: lock again with `kiln lock --relock-gone`, or point `KILN_SOURCE_CORP` to a mirror that still has it
     ");
 }
