@@ -12,6 +12,7 @@ mod output;
 mod progress;
 mod project;
 mod sandbox;
+mod stored;
 mod table;
 mod trace;
 mod wheels;

@@ -4,17 +4,16 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Global, Inspect, Raw},
-    commands::export,
     error::Failure,
     exit,
     output::{Output, bytes, shortened},
-    project,
+    project, stored,
 };
 
 pub(crate) fn run(args: &Inspect, global: &Global, output: &Output) -> Result<(), Failure> {
     let store = project::store(global)?;
-    let name = export::one(&store, global, &args.image)?;
-    let image = export::image(&store, &name, args.platform)?;
+    let name = stored::one(&store, global, &args.image)?;
+    let image = stored::image(&store, &name, args.platform)?;
     let raw = match args.raw {
         Some(Raw::Manifest) => Some(&image.manifest_bytes),
         Some(Raw::Config) => Some(&image.config_bytes),

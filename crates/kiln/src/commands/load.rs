@@ -10,11 +10,10 @@ use kiln_store::Store;
 
 use crate::{
     args::{Engine, Global, Load},
-    commands::export,
     error::Failure,
     exit,
     output::Output,
-    project,
+    project, stored,
 };
 
 pub(crate) fn run(args: &Load, global: &Global, output: &Output) -> Result<(), Failure> {
@@ -23,9 +22,9 @@ pub(crate) fn run(args: &Load, global: &Global, output: &Output) -> Result<(), F
         Engine::Docker => "docker",
         Engine::Podman => "podman",
     };
-    for name in export::names(&store, global, &args.images)? {
-        let reference = export::reference(global, &name);
-        let image = export::image(&store, &name, args.platform)?;
+    for name in stored::names(&store, global, &args.images)? {
+        let reference = stored::reference(global, &name);
+        let image = stored::image(&store, &name, args.platform)?;
         let mut child = Command::new(engine)
             .arg("load")
             .stdin(Stdio::piped())

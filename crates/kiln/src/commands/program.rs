@@ -9,12 +9,11 @@ use serde::Deserialize;
 
 use crate::{
     args::{Global, ProgramOptions, UserOption, Variable},
-    commands::export,
     error::Failure,
     exit,
     output::Output,
     progress::Unpacking,
-    project,
+    project, stored,
 };
 
 /// What an image says about the programs in it (image-spec, config.md). What is left out is empty.
@@ -61,8 +60,8 @@ pub(crate) fn find(
     selector: &str,
     options: &ProgramOptions,
 ) -> Result<(String, Image), Failure> {
-    let name = export::one(store, global, selector)?;
-    let image = export::image(store, &name, options.platform)?;
+    let name = stored::one(store, global, selector)?;
+    let image = stored::image(store, &name, options.platform)?;
     let platform = image.platform.to_string();
     if platform != project::host_platform() {
         let message = format!("this machine cannot run programs for {platform}");

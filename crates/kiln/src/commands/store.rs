@@ -9,12 +9,11 @@ use serde_json::json;
 
 use crate::{
     args::{Global, Store},
-    commands::export,
     error::Failure,
     exit,
     output::{Output, bytes, count},
     project::{self, Project},
-    sandbox,
+    sandbox, stored,
 };
 
 pub(crate) fn run(args: &Store, global: &Global, output: &Output) -> Result<(), Failure> {
@@ -36,7 +35,7 @@ fn remove(
     selectors: &[String],
     output: &Output,
 ) -> Result<(), Failure> {
-    let names = export::names(store, global, selectors)?;
+    let names = stored::names(store, global, selectors)?;
     for name in &names {
         store.remove(name)?;
         if !output.is_json() {
