@@ -9,8 +9,12 @@ use kiln_plan::{Kind, Step};
 /// Bytes that the running steps together may hold in anonymous memory.
 const BUDGET: u64 = 256 << 20;
 
-/// What is set aside for a compiler. Some hold more, but then what runs beside them is little.
-const COMPILER: u64 = 192 << 20;
+/// What is set aside for Python's compiler, on two cores.
+const PYTHON: u64 = 192 << 20;
+
+/// What is set aside for the compilers of a source distribution. Some hold 350 MB, so what runs beside them
+/// is little.
+const OTHER: u64 = 240 << 20;
 
 /// What runs a compiler. Compilers take more memory than everything else, so one runs at a time:
 /// two would double that, and be no sooner done.
@@ -21,6 +25,15 @@ enum Compiler {
     Python(Digest),
     /// What a source distribution asks for.
     Other,
+}
+
+impl Compiler {
+    fn memory(self) -> u64 {
+        match self {
+            Self::Python(_) => PYTHON,
+            Self::Other => OTHER,
+        }
+    }
 }
 
 /// What choosing needs to know of a step.
@@ -60,7 +73,7 @@ impl Candidate {
             // A layer writer's buffers at most, and never more than a few times the input. (What
             // other programs than compilers hold in a sandbox is theirs.)
             memory: match compiler {
-                Some(_) => COMPILER,
+                Some(compiler) => compiler.memory(),
                 None => size.saturating_mul(4).clamp(4 << 20, 96 << 20),
             },
             compiler,
@@ -189,7 +202,7 @@ mod tests {
             step,
             class: if compiler == Compiler::Other { 3 } else { 0 },
             size: 1,
-            memory: COMPILER,
+            memory: compiler.memory(),
             compiler: Some(compiler),
         }
     }
@@ -238,7 +251,7 @@ mod tests {
             compiling(0, Compiler::Other),
             compiling(1, Compiler::Other),
             compiling(2, python("3.11")),
-            packing(3, BUDGET - COMPILER + 1),
+            packing(3, BUDGET - OTHER + 1),
             packing(4, 7),
         ]);
         let first = ready.take(ALL).unwrap();
