@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
+    sync::{Condvar, Mutex, OnceLock, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -15,10 +15,12 @@ use kiln_store::ActionResult;
 
 use crate::{
     build::{Builder, Timings},
+    early::needs_trees_only,
     error::BuildError,
     event::Event,
     goals::{Goal, Goals, Setback},
     ready::{Batch, Candidate, Ready},
+    shared::{Alarm, Shared, State},
     transfer::Transfer,
 };
 
@@ -30,57 +32,6 @@ pub(crate) struct Run<'a> {
     pub(crate) sandbox: OnceLock<Sandbox>,
 }
 
-/// What changes while a build runs.
-struct State {
-    ready: Ready,
-    /// For each step, how many of its inputs and of the results it needs are not there yet.
-    missing: Vec<usize>,
-    /// Steps that are wanted and have no result yet.
-    unfinished: usize,
-    results: Vec<Option<ActionResult>>,
-    /// What is still to be reached.
-    goals: Goals,
-    /// What ends everything.
-    failure: Option<BuildError>,
-    packing: Option<(Instant, Instant)>,
-}
-
-pub(crate) struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-    /// For each step, the steps that wait for its result.
-    dependents: Vec<Vec<usize>>,
-}
-
-impl Shared {
-    /// The result of a step, when it is there.
-    pub(crate) fn result(&self, step: usize) -> Option<ActionResult> {
-        self.lock().results[step].clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A worker that panicked has recorded nothing; what others recorded is whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends everything.
-    pub(crate) fn end(&self, error: BuildError) {
-        self.lock().failure.get_or_insert(error);
-        self.changed.notify_all();
-    }
-
-    /// Whether something has ended everything.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.lock().failure.is_some()
-    }
-
-    /// Whether any of these steps is still of use.
-    pub(crate) fn want_any(&self, steps: &[usize]) -> bool {
-        let state = self.lock();
-        steps.iter().any(|&step| state.goals.want(step))
-    }
-}
-
 /// What running steps gave.
 pub(crate) struct Outcome {
     /// The result of each step of the plan, as far as it is known now.
@@ -89,18 +40,6 @@ pub(crate) struct Outcome {
     pub(crate) setbacks: Vec<Setback>,
     /// What ended everything.
     pub(crate) ended: Option<BuildError>,
-}
-
-/// Stops the other workers when one panics: they would wait for its step for ever.
-struct Alarm<'a>(&'a Shared);
-
-impl Drop for Alarm<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // Nobody sees it: the panic goes on once all have stopped.
-            self.0.end(BuildError::Interrupted);
-        }
-    }
 }
 
 /// A batch, for people.
@@ -155,6 +94,7 @@ impl Run<'_> {
                 missing,
                 unfinished: steps.len(),
                 results,
+                unpacked: HashMap::new(),
                 goals: Goals::new(todo, self.plan.steps.len()),
                 failure: None,
                 packing: None,
@@ -221,6 +161,7 @@ impl Run<'_> {
         }
         let why = error.to_string();
         let mut state = shared.lock();
+        state.unpacked.retain(|step, _| !steps.contains(step));
         let given_up = state.goals.give_up(steps, error);
         let left = state.goals.left();
         if let Some(given_up) = &given_up {
@@ -342,7 +283,28 @@ impl Run<'_> {
         if state.goals.want(step) {
             state.unfinished -= 1;
         }
-        self.less_missing(state, shared, &shared.dependents[step]);
+        let is_unpacked = state.unpacked.contains_key(&step);
+        let waiting = shared.dependents[step].iter().copied();
+        let waiting: Vec<_> = waiting
+            .filter(|&it| !(is_unpacked && needs_trees_only(&self.plan.steps[it])))
+            .collect();
+        self.less_missing(state, shared, &waiting);
+    }
+
+    /// The layer of a step is unpacked, and still being packed.
+    pub(crate) fn unpacked(&self, shared: &Shared, step: usize, diff_id: Digest) {
+        let mut state = shared.lock();
+        if state.unpacked.insert(step, diff_id).is_some() {
+            // A second attempt, for an input that had rotted.
+            return;
+        }
+        let waiting = shared.dependents[step].iter().copied();
+        let waiting: Vec<_> = waiting
+            .filter(|&it| needs_trees_only(&self.plan.steps[it]))
+            .collect();
+        self.less_missing(&mut state, shared, &waiting);
+        drop(state);
+        shared.changed.notify_all();
     }
 
     /// The next step to run, with others that are cheaper to run together; none when all that are
@@ -364,34 +326,5 @@ impl Run<'_> {
                 .wait_timeout(state, Duration::from_millis(200));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_that_panics_stops_the_others() {
-        let shared = Shared {
-            state: Mutex::new(State {
-                ready: Ready::default(),
-                missing: Vec::new(),
-                unfinished: 1,
-                results: Vec::new(),
-                goals: Goals::new(Vec::new(), 0),
-                failure: None,
-                packing: None,
-            }),
-            changed: Condvar::new(),
-            dependents: Vec::new(),
-        };
-        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _alarm = Alarm(&shared);
-            let _state = shared.lock();
-            std::panic::resume_unwind(Box::new("a worker's"));
-        }));
-        assert!(panicked.is_err());
-        assert!(shared.lock().failure.is_some());
     }
 }

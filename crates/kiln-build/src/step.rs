@@ -16,7 +16,8 @@ use crate::{
     inputs,
     outline::Outline,
     repeat,
-    schedule::{Run, Shared},
+    schedule::Run,
+    shared::Shared,
 };
 
 impl Run<'_> {
@@ -67,6 +68,7 @@ impl Run<'_> {
             open: &open,
             path: &path,
             result: &result,
+            unpacked: &|key| shared.unpacked(self.plan.steps.iter().position(|it| it.key == *key)?),
             spool: &spool,
             sandbox: &sandbox,
             output: &|bytes| {
@@ -87,8 +89,12 @@ impl Run<'_> {
         };
         let finish = |step: &Step, product: &Product| {
             let mut writer = self.with.store.blob_writer()?;
-            let summary = execute::write(&step.action, product, &mut writer)
-                .map_err(|source| failed(step, source))?;
+            let mut write = |threads| execute::write(&step.action, product, threads, &mut writer);
+            let summary = match product {
+                Product::Entries(entries) => self.packing(shared, batch[0], entries, write),
+                Product::Blob(_) => write(None),
+            };
+            let summary = summary.map_err(|source| failed(step, source))?;
             let result = assemble::result(&summary, step.action.compression);
             let (digest, size) = result.blob();
             writer.commit(&digest, size)?;
@@ -178,7 +184,7 @@ impl Run<'_> {
     }
 
     /// The sandbox, which is looked for when the first step needs one.
-    fn sandbox(&self) -> Result<&Sandbox, SandboxError> {
+    pub(crate) fn sandbox(&self) -> Result<&Sandbox, SandboxError> {
         if let Some(sandbox) = self.sandbox.get() {
             return Ok(sandbox);
         }

@@ -9,10 +9,7 @@ use std::{
 use kiln_digest::Digest;
 use kiln_fetch::{FetchError, Wanted};
 
-use crate::{
-    event::Event,
-    schedule::{Run, Shared},
-};
+use crate::{event::Event, schedule::Run, shared::Shared};
 
 /// The files to fetch, and who waits for them.
 pub(crate) struct Transfer {

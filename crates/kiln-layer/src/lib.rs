@@ -64,6 +64,7 @@ mod pack;
 mod parents;
 mod read;
 mod schedule;
+mod stream;
 mod tally;
 mod tar;
 mod tar_reader;
@@ -77,6 +78,7 @@ pub use inflate::CorruptPayload;
 pub use merge::{Contribution, Difference, MergeError, merge};
 pub use parents::{DirectoryMetadata, OwnedTree, ParentPolicy};
 pub use read::{LayerRecord, ReadError, ReadLimits, RecordKind, read_layer};
+pub use stream::write_tar;
 pub use validate::InvalidEntry;
 pub use write::{Compression, LayerError, LayerOptions, LayerSummary, write_layer};
 

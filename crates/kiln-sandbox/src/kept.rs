@@ -2,15 +2,37 @@
 
 use std::{
     fs, io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
-use crate::{Command, Sandbox, SandboxError, scratch};
+use kiln_digest::Digest;
+
+use crate::{
+    Command, Sandbox, SandboxError,
+    process::{Given, Worker},
+    protocol::{Reply, Task},
+    scratch,
+};
 
 impl Sandbox {
     /// The command whose failure left this state.
     pub fn failed_command(&self, state: &Path) -> Result<Command, SandboxError> {
         Ok(scratch::description(state)?.command)
+    }
+
+    /// Unpacks a layer that comes as a stream, of which there need be no blob yet: jobs on it find it there.
+    /// Gives the diff ID of what came.
+    pub fn receive(&self, layer: OwnedFd) -> Result<Digest, SandboxError> {
+        let request = self.request(&self.ids, Task::Receive);
+        let given = Given {
+            channels: vec![layer],
+            ..Given::default()
+        };
+        match Worker::start(&self.program, &self.ids, &request, given)?.finish()? {
+            Reply::Received(diff_id) => Ok(diff_id),
+            _ => Err(SandboxError::WorkerDied("a wrong answer".to_owned())),
+        }
     }
 
     /// Removes everything below the directory that [`Sandbox::open`] was given. Nobody else may

@@ -11,6 +11,7 @@ use std::{
     path::PathBuf,
 };
 
+use kiln_digest::Digest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -75,6 +76,8 @@ pub(crate) enum Task {
     },
     /// Unpacks what is not unpacked yet.
     Unpack(Vec<LayerBlob>),
+    /// Unpacks the layer that comes on the first channel.
+    Receive,
     /// Removes these directories.
     Remove(Vec<PathBuf>),
 }
@@ -117,6 +120,8 @@ pub(crate) enum Reply {
     },
     /// Everything is unpacked.
     Unpacked,
+    /// The diff ID of the layer that came, which is unpacked.
+    Received(Digest),
     /// Everything was removed.
     Removed,
     /// It did not work.

@@ -129,6 +129,12 @@ fn perform(request: &Request, control: &UnixStream) -> Result<Reply, Failure> {
             unpack_telling(&rootfs(request)?, layers, control)?;
             Ok(Reply::Unpacked)
         }
+        Task::Receive => {
+            let stream = inherited(CHANNELS_FD)
+                .ok_or_else(|| Failure::setup("find the layer")("it is closed"))?;
+            let diff_id = rootfs(request)?.receive(std::fs::File::from(stream))?;
+            Ok(Reply::Received(diff_id))
+        }
         Task::Remove(paths) => {
             for path in paths {
                 remove_tree(path)?;

@@ -66,12 +66,13 @@ pub(crate) fn entries(
     let facts = each_deb(&configure.debs, context.open, |bytes, file| {
         deb::read_facts(bytes, file, &usr_merge, context.spool)
     })?;
-    let all = context.layers(&configure.layers)?;
+    let all = context.trees(&configure.layers)?;
     let below = if facts.iter().any(|facts| facts.name == "dpkg") {
         // A system of its own: there is no database below.
         Below::default()
     } else {
-        Below::read(&all, |path| is_wanted(path, &facts))?
+        let layers = context.layers(&configure.layers)?;
+        Below::read(&layers, |path| is_wanted(path, &facts))?
     };
     let (set, binds) = set(configure, &facts, &below, context)?;
 
@@ -91,7 +92,13 @@ pub(crate) fn entries(
         limits: Limits::default(),
         capture: Vec::new(),
     })?;
-    refuse_own_diversions(&captured.entries, &set, &all, &usr_merge)?;
+    let layers = context.layers(&configure.layers)?;
+    for (mounted, layer) in all.iter().zip(&layers) {
+        if mounted.diff_id != layer.diff_id {
+            return Err(ConfigureError::OtherLayer(layer.diff_id).into());
+        }
+    }
+    refuse_own_diversions(&captured.entries, &set, &layers, &usr_merge)?;
     let time = facts.iter().map(|facts| facts.built).max();
     let entries = normalise::normalised(
         captured.entries,

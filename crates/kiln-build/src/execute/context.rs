@@ -24,8 +24,11 @@ pub struct Context<'a> {
     pub open: &'a OpenInput<'a>,
     /// Where the file of an archive is.
     pub path: &'a (dyn Fn(&Digest) -> io::Result<PathBuf> + Sync),
-    /// The result of another action, by that action's key.
+    /// The result of another action, by that action's key. Waits for what is still being packed.
     pub result: &'a (dyn Fn(&Digest) -> Result<Found, ExecuteError> + Sync),
+    /// The diff ID of a layer that another action makes and that is unpacked already, while it is still
+    /// being packed.
+    pub unpacked: &'a (dyn Fn(&Digest) -> Option<Digest> + Sync),
     /// A directory for unnamed temporary files that hold what is too large for memory.
     pub spool: &'a Path,
     /// The sandbox; asked for by actions that execute, and by no other.
@@ -44,6 +47,7 @@ impl<'a> Context<'a> {
             open,
             path: &|_| Err(io::Error::from(io::ErrorKind::NotFound)),
             result: &|key| Err(ExecuteError::NoResult(*key)),
+            unpacked: &|_| None,
             spool,
             sandbox: &|| {
                 Err(SandboxError::Setup {
@@ -64,6 +68,21 @@ impl<'a> Context<'a> {
                 Found::Blob(_) => Err(ExecuteError::NotALayer(*key)),
             })
             .collect()
+    }
+
+    /// The same layers to run something on, of which there may be no blobs yet. What was run counts only
+    /// if [`Context::layers`] are the same afterwards.
+    pub(crate) fn trees(&self, keys: &[Digest]) -> Result<Vec<LayerBlob>, ExecuteError> {
+        keys.iter()
+            .map(|key| match (self.unpacked)(key) {
+                Some(diff_id) => Ok(vec![LayerBlob {
+                    diff_id,
+                    path: PathBuf::new(),
+                }]),
+                None => self.layers(&[*key]),
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map(|layers| layers.concat())
     }
 
     /// Runs a job in the sandbox, and gives what it changed.

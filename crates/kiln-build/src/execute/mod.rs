@@ -4,11 +4,11 @@ mod context;
 mod error;
 mod pack;
 
-use std::{io::Write, sync::OnceLock};
+use std::{io::Write, num::NonZero, sync::OnceLock};
 
 use bytes::Bytes;
 use kiln_digest::Digest;
-use kiln_layer::{Entry, LayerSummary, write_layer};
+use kiln_layer::{Entry, LayerOptions, LayerSummary, write_layer};
 use kiln_plan::{ACTION_FORMAT, Action, Compression, Kind};
 use kiln_recipe::Platform;
 
@@ -53,13 +53,15 @@ pub fn execute<W: Write + Send>(
     context: &Context<'_>,
     out: W,
 ) -> Result<Summary, ExecuteError> {
-    write(action, &product(action, context)?, out)
+    write(action, &product(action, context)?, None, out)
 }
 
-/// Writes what `action` gave, as the action wants it compressed.
+/// Writes what `action` gave, as the action wants it compressed, with as many threads or, if nobody says
+/// how many, with all.
 pub(crate) fn write<W: Write + Send>(
     action: &Action,
     product: &Product,
+    threads: Option<NonZero<usize>>,
     mut out: W,
 ) -> Result<Summary, ExecuteError> {
     let compression = match action.compression {
@@ -68,7 +70,11 @@ pub(crate) fn write<W: Write + Send>(
         Compression::Estargz => kiln_layer::Compression::Estargz,
     };
     Ok(match product {
-        Product::Entries(entries) => Summary::Layer(write_layer(entries, compression, out)?),
+        Product::Entries(entries) => {
+            let options = LayerOptions::from(compression);
+            let options = threads.map_or(options, |threads| options.threads(threads));
+            Summary::Layer(write_layer(entries, options, out)?)
+        }
         Product::Blob(bytes) => {
             out.write_all(bytes).map_err(ExecuteError::Blob)?;
             Summary::Blob {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::num::NonZero;
 
+use kiln_digest::Digest;
 use kiln_layer::{
     Compression, Contribution, Entry, EntryKind, LayerOptions, LayerRecord, LayerSummary,
     ParentPolicy, REPRODUCIBLE_MTIME, ReadError, ReadLimits, RecordKind, merge, read_layer,
-    write_layer,
+    write_layer, write_tar,
 };
 use proptest::prelude::*;
 
@@ -249,6 +250,18 @@ proptest! {
         prop_assert_eq!(read, summary);
         let expected: Records = merged.iter().map(expected).collect();
         prop_assert_eq!(records, expected);
+    }
+
+    #[test]
+    fn the_tar_stream_alone_is_that_of_the_diff_id(leaves in layer(), zstd: bool) {
+        let one = Contribution { package: "p".to_owned(), entries: leaves };
+        let merged = merge(vec![one], &BTreeMap::new(), &ParentPolicy::default()).unwrap();
+        let compression = if zstd { Compression::Zstd } else { Compression::Gzip };
+        let (_, summary) = written(&merged, compression);
+        let mut tar = Vec::new();
+        write_tar(&merged, &mut tar).unwrap();
+        prop_assert_eq!(Digest::of(&tar), summary.diff_id);
+        prop_assert_eq!(tar.len() as u64, summary.unpacked_size);
     }
 
     #[test]

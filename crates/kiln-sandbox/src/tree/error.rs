@@ -28,6 +28,13 @@ pub enum TreeError {
         #[source]
         cause: Cause,
     },
+    /// What came as a layer could not be read.
+    #[error("what came as a layer could not be unpacked")]
+    Stream {
+        /// Why.
+        #[source]
+        cause: Cause,
+    },
     /// A layer is not what its name says.
     #[error("the layer {expected} is damaged: its content has the digest {found}")]
     Damaged {
@@ -69,9 +76,10 @@ impl TreeError {
     /// The system's error number behind it.
     pub fn os_error(&self) -> Option<i32> {
         match self {
-            Self::File { cause, .. } | Self::Layer { cause, .. } | Self::Path { cause } => {
-                cause.os_error
-            }
+            Self::File { cause, .. }
+            | Self::Layer { cause, .. }
+            | Self::Stream { cause }
+            | Self::Path { cause } => cause.os_error,
             Self::Damaged { .. } | Self::Special { .. } => None,
         }
     }
@@ -87,7 +95,9 @@ impl TreeError {
                  build again"
                     .to_owned(),
             ),
-            Self::File { .. } | Self::Layer { .. } | Self::Path { .. } => None,
+            Self::File { .. } | Self::Layer { .. } | Self::Stream { .. } | Self::Path { .. } => {
+                None
+            }
         }
     }
 }

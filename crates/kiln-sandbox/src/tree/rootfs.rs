@@ -13,7 +13,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read},
     os::{
         fd::AsFd,
         unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
@@ -21,9 +21,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kiln_digest::Digest;
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Owner, Owners, TreeError, remove_tree, unpack::unpack};
+use super::{
+    Owner, Owners, TreeError,
+    error::Cause,
+    remove_tree,
+    unpack::{Failure, Unpacked, unpack},
+};
 use crate::LayerBlob;
 
 const TREE: &str = "tree";
@@ -77,7 +83,7 @@ impl Rootfs {
     pub(crate) fn layer(&self, layer: &LayerBlob) -> Result<LayerTree, TreeError> {
         let directory = self.directory.join(layer.diff_id.hex());
         if !directory.join(TREE).is_dir() {
-            self.unpack(layer, &directory)?;
+            self.unpack(layer)?;
         }
         let symlinks = directory.join(SYMLINKS);
         let list: Vec<(Vec<u8>, Owner)> = fs::read(&symlinks)
@@ -89,27 +95,75 @@ impl Rootfs {
         })
     }
 
-    fn unpack(&self, layer: &LayerBlob, directory: &Path) -> Result<(), TreeError> {
+    fn unpack(&self, layer: &LayerBlob) -> Result<(), TreeError> {
+        let fails = |cause| TreeError::Layer {
+            diff_id: layer.diff_id,
+            cause,
+        };
+        let blob = fs::File::open(&layer.path).map_err(|error| fails(error.into()))?;
+        self.keep(blob, |unpacked| match unpacked {
+            Ok(found) if found == layer.diff_id => Ok(()),
+            Ok(found) => Err(TreeError::Damaged {
+                expected: layer.diff_id,
+                found,
+            }),
+            Err(cause) => Err(fails(cause)),
+        })
+    }
+
+    /// Unpacks the layer that comes on `stream`, and says which one it was.
+    pub(crate) fn receive(&self, stream: impl Read) -> Result<Digest, TreeError> {
+        let mut received = None;
+        self.keep(stream, |unpacked| {
+            received = Some(unpacked.map_err(|cause| TreeError::Stream { cause })?);
+            Ok(())
+        })?;
+        received.ok_or_else(|| TreeError::Stream {
+            cause: io::Error::from(ErrorKind::UnexpectedEof).into(),
+        })
+    }
+
+    /// Unpacks a layer under the name of its diff ID, if `is_wanted` has nothing against what was read.
+    fn keep(
+        &self,
+        layer: impl Read,
+        is_wanted: impl FnOnce(Result<Digest, Cause>) -> Result<(), TreeError>,
+    ) -> Result<(), TreeError> {
         let temporary = self
             .temporary()
-            .map_err(TreeError::file("prepare", bytes(directory)))?;
+            .map_err(TreeError::file("prepare", bytes(&self.directory)))?;
         let path = &temporary.path;
         let tree = path.join(TREE);
         fs::create_dir(&tree).map_err(TreeError::file("make", bytes(&tree)))?;
-        let unpacked = unpack(layer, &tree, self.owners).and_then(|symlinks| {
-            let list: Vec<_> = symlinks.into_iter().collect();
-            serde_json::to_vec(&list)
-                .map_err(io::Error::from)
-                .and_then(|text| fs::write(path.join(SYMLINKS), text))
-                .and_then(|()| match fs::rename(path, directory) {
-                    Err(error) if is_taken(&error) => Ok(()),
-                    renamed => renamed,
-                })
-                .map_err(TreeError::file("keep", bytes(directory)))
-        });
+        let kept = match unpack(layer, &tree, self.owners) {
+            Ok(Unpacked { diff_id, symlinks }) => {
+                is_wanted(Ok(diff_id)).and_then(|()| self.name(path, diff_id, symlinks))
+            }
+            Err(Failure::Layer(cause)) => is_wanted(Err(cause)),
+            Err(Failure::Tree(error)) => Err(error),
+        };
         // Nothing is there any more if it has its final name.
         let removed = remove_tree(path);
-        unpacked.and(removed)
+        kept.and(removed)
+    }
+
+    /// Gives what is unpacked in `path` its final name.
+    fn name(
+        &self,
+        path: &Path,
+        diff_id: Digest,
+        symlinks: BTreeMap<Vec<u8>, Owner>,
+    ) -> Result<(), TreeError> {
+        let directory = self.directory.join(diff_id.hex());
+        let list: Vec<_> = symlinks.into_iter().collect();
+        serde_json::to_vec(&list)
+            .map_err(io::Error::from)
+            .and_then(|text| fs::write(path.join(SYMLINKS), text))
+            .and_then(|()| match fs::rename(path, &directory) {
+                Err(error) if is_taken(&error) => Ok(()),
+                renamed => renamed,
+            })
+            .map_err(TreeError::file("keep", bytes(&directory)))
     }
 
     /// Makes a directory under a name that nobody else has, and locks it.

@@ -16,6 +16,7 @@ use std::{
     path::Path,
 };
 
+use kiln_digest::Digest;
 use kiln_layer::{
     LayerRecord, REPRODUCIBLE_MTIME, ReadError, ReadLimits, RecordKind, is_for_lazy_readers,
     read_layer,
@@ -32,56 +33,66 @@ use super::{
     remove::remove_at,
     view::{OPAQUE, is_whiteout},
 };
-use crate::LayerBlob;
 
-/// Unpacks a layer into the empty directory `target`. Gives the owners of symbolic links that
-/// are to be remembered, where owners are recorded.
-pub(super) fn unpack(
-    layer: &LayerBlob,
-    target: &Path,
-    owners: Owners,
-) -> Result<BTreeMap<Vec<u8>, Owner>, TreeError> {
-    let fails = |cause: Cause| TreeError::Layer {
-        diff_id: layer.diff_id,
-        cause,
-    };
-    let blob = File::open(&layer.path).map_err(|error| fails(error.into()))?;
+/// What was unpacked.
+pub(super) struct Unpacked {
+    /// The digest of the tar stream.
+    pub(super) diff_id: Digest,
+    /// The owners of symbolic links that are to be remembered, where owners are recorded.
+    pub(super) symlinks: BTreeMap<Vec<u8>, Owner>,
+}
+
+/// Unpacks a layer in any of its forms into the empty directory `target`. Whether it is the right one is
+/// for the caller to see.
+pub(super) fn unpack(layer: impl Read, target: &Path, owners: Owners) -> Result<Unpacked, Failure> {
     let mut unpacker = Unpacker::new(target, owners)?;
     let mut failure = None;
-    let read = read_layer(blob, ReadLimits::default(), |record, content| {
+    let read = read_layer(layer, ReadLimits::default(), |record, content| {
         unpacker
             .entry(record, content)
             .map_err(|error| match error {
-                Failure::Content(error) => error,
-                Failure::Tree(error) => {
+                EntryFailure::Content(error) => error,
+                EntryFailure::Tree(error) => {
                     failure = Some(error);
                     io::ErrorKind::Other.into()
                 }
             })
     });
     if let Some(error) = failure {
-        return Err(error);
+        return Err(error.into());
     }
-    let found = read.map_err(|error| match error {
-        ReadError::Io(error) => fails(error.into()),
-        error => fails(Cause::of(&error)),
+    let read = read.map_err(|error| {
+        Failure::Layer(match error {
+            ReadError::Io(error) => error.into(),
+            error => Cause::of(&error),
+        })
     })?;
-    if found.diff_id != layer.diff_id {
-        return Err(TreeError::Damaged {
-            expected: layer.diff_id,
-            found: found.diff_id,
-        });
-    }
-    unpacker.finish()
+    Ok(Unpacked {
+        diff_id: read.diff_id,
+        symlinks: unpacker.finish()?,
+    })
 }
 
-enum Failure {
+/// Why a layer could not be unpacked.
+pub(super) enum Failure {
+    /// It could not be read.
+    Layer(Cause),
+    Tree(TreeError),
+}
+
+impl From<TreeError> for Failure {
+    fn from(error: TreeError) -> Self {
+        Self::Tree(error)
+    }
+}
+
+enum EntryFailure {
     /// The layer could not be read.
     Content(io::Error),
     Tree(TreeError),
 }
 
-impl From<TreeError> for Failure {
+impl From<TreeError> for EntryFailure {
     fn from(error: TreeError) -> Self {
         Self::Tree(error)
     }
@@ -125,7 +136,7 @@ impl Unpacker {
     }
 
     /// Makes what one entry of the layer says.
-    fn entry(&mut self, record: &LayerRecord, content: &mut dyn Read) -> Result<(), Failure> {
+    fn entry(&mut self, record: &LayerRecord, content: &mut dyn Read) -> Result<(), EntryFailure> {
         let path = record.path.as_bytes();
         let (parent, name) = beneath::split(path);
         self.enter(parent)?;
@@ -147,7 +158,7 @@ impl Unpacker {
             // Nothing reads what layers have in `dev`: another file system is mounted there.
             RecordKind::Other(_) if path.starts_with(b"dev/") => Ok(()),
             RecordKind::Other(flag) => {
-                return Err(Failure::Tree(TreeError::Special {
+                return Err(EntryFailure::Tree(TreeError::Special {
                     path: record.path.to_string(),
                     kind: match flag {
                         b'3' => "character device",
@@ -159,7 +170,7 @@ impl Unpacker {
                 }));
             }
         }
-        .map_err(|error| Failure::Tree(TreeError::file("unpack", path)(error)))
+        .map_err(|error| EntryFailure::Tree(TreeError::file("unpack", path)(error)))
     }
 
     /// Opens the directory `path`; the parts that are not there are made.
@@ -238,16 +249,16 @@ impl Unpacker {
         record: &LayerRecord,
         name: &[u8],
         content: &mut dyn Read,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), EntryFailure> {
         let path = record.path.as_bytes();
-        let fails = |error: io::Error| Failure::Tree(TreeError::file("unpack", path)(error));
+        let fails = |error: io::Error| EntryFailure::Tree(TreeError::file("unpack", path)(error));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let create = || fs::openat(self.here(), name, flags, Mode::from_raw_mode(0o600));
         let fd = self.replacing(name, create).map_err(fails)?;
         let mut file = File::from(fd);
         let mut buffer = std::mem::take(&mut self.buffer);
         loop {
-            let count = content.read(&mut buffer).map_err(Failure::Content)?;
+            let count = content.read(&mut buffer).map_err(EntryFailure::Content)?;
             if count == 0 {
                 break;
             }

@@ -6,6 +6,7 @@
 mod attacks;
 mod changes;
 mod programs;
+mod received;
 mod root;
 mod shown;
 mod users;

@@ -82,6 +82,7 @@ fn execute(
         open: &|digest| inputs.read(digest),
         path: &|digest| inputs.verified(digest),
         result: &|key| inputs.result(key),
+        unpacked: &|_| None,
         spool: directory,
         sandbox: &sandbox,
         output: &|bytes| show(bytes, output),
