@@ -36,33 +36,53 @@ impl Compiler {
     }
 }
 
+/// Who waits for a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// Nobody.
+    No,
+    /// Other steps.
+    BySteps,
+    /// Scripts among them.
+    ByScripts,
+}
+
+/// Whether it runs scripts: one after another, and mostly on one core.
+pub(crate) fn is_script(step: &Step) -> bool {
+    matches!(step.action.kind, Kind::Configure(_) | Kind::Run(_))
+}
+
 /// What choosing needs to know of a step.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     step: usize,
-    /// What is taken first: scripts run one after another and mostly on one core, so whatever they
-    /// wait for comes first, then they themselves; compiling modules, which wants to be done in large
-    /// batches and by every core, comes last.
+    /// What is taken first: what scripts wait for, what others wait for, then scripts themselves. Compiling
+    /// modules, which wants to be done in large batches and by every core, comes last.
     class: u8,
     /// Bytes of its inputs: among equals the largest comes first.
     size: u64,
     /// What it may hold.
     memory: u64,
     compiler: Option<Compiler>,
+    is_script: bool,
 }
 
+/// The class of what scripts wait for.
+const URGENT: u8 = 4;
+
 impl Candidate {
-    /// The step at a place of its plan; whether others wait for it.
-    pub(crate) fn new(place: usize, step: &Step, is_waited_for: bool) -> Self {
+    /// The step at a place of its plan, and who waits for it.
+    pub(crate) fn new(place: usize, step: &Step, awaited: Awaited) -> Self {
         let compiler = match &step.action.kind {
             Kind::Bytecode(bytecode) => Some(Compiler::Python(bytecode.runtime)),
             Kind::BuildWheel(_) => Some(Compiler::Other),
             _ => None,
         };
-        let class = match &step.action.kind {
-            Kind::Bytecode(_) => 0,
-            _ if is_waited_for => 3,
-            Kind::Configure(_) | Kind::Run(_) => 2,
+        let class = match (&step.action.kind, awaited) {
+            (Kind::Bytecode(_), _) => 0,
+            (_, Awaited::ByScripts) => URGENT,
+            (_, Awaited::BySteps) => 3,
+            _ if is_script(step) => 2,
             _ => 1,
         };
         let size: u64 = step.inputs.iter().map(|input| input.size).sum();
@@ -77,6 +97,7 @@ impl Candidate {
                 None => size.saturating_mul(4).clamp(4 << 20, 96 << 20),
             },
             compiler,
+            is_script: is_script(step),
         }
     }
 
@@ -112,6 +133,7 @@ pub(crate) struct Batch {
     pub(crate) steps: Vec<usize>,
     memory: u64,
     compiles: bool,
+    is_urgent: bool,
 }
 
 /// The steps that can run, and what those that do run hold.
@@ -122,6 +144,9 @@ pub(crate) struct Ready {
     memory: u64,
     /// Whether one of them runs a compiler.
     compiling: bool,
+    /// How many of them are packing, and scripts wait for it. Packing takes all cores by itself; what else begins meanwhile makes
+    /// the scripts begin later, and when they run there is a core for it.
+    urgent: usize,
 }
 
 impl Ready {
@@ -140,13 +165,14 @@ impl Ready {
             }
             let is_free = candidate.compiler.is_none() || !self.compiling;
             let fits = self.memory == 0 || self.memory + candidate.memory <= BUDGET;
-            if is_free && fits {
+            let has_time = self.urgent > 0 && candidate.class != URGENT && !candidate.is_script;
+            if is_free && fits && !has_time {
                 first = Some(candidate);
                 break;
             }
             waiting.push(candidate);
             // What waits for memory is overtaken while a compiler runs, and not for ever.
-            if !self.compiling {
+            if !self.compiling && !has_time {
                 break;
             }
         }
@@ -166,15 +192,18 @@ impl Ready {
             steps,
             memory: first.memory,
             compiles: first.compiler.is_some(),
+            is_urgent: first.class == URGENT && !first.is_script && first.compiler.is_none(),
         };
         self.memory += batch.memory;
         self.compiling |= batch.compiles;
+        self.urgent += usize::from(batch.is_urgent);
         Some(batch)
     }
 
     /// A batch has ended.
     pub(crate) fn ended(&mut self, batch: &Batch) {
         self.memory -= batch.memory;
+        self.urgent -= usize::from(batch.is_urgent);
         if batch.compiles {
             self.compiling = false;
         }
@@ -194,6 +223,7 @@ mod tests {
             size,
             memory: size,
             compiler: None,
+            is_script: false,
         }
     }
 
@@ -204,6 +234,7 @@ mod tests {
             size: 1,
             memory: compiler.memory(),
             compiler: Some(compiler),
+            is_script: false,
         }
     }
 
@@ -264,6 +295,35 @@ mod tests {
         assert_eq!(taken(&mut ready), None);
         ready.ended(&second);
         assert_eq!(taken(&mut ready), Some(vec![3]), "modules come last");
+    }
+
+    #[test]
+    fn while_scripts_wait_for_something_nothing_else_begins_but_scripts() {
+        let urgent = |step| Candidate {
+            class: URGENT,
+            ..packing(step, 1)
+        };
+        let script = Candidate {
+            class: 2,
+            is_script: true,
+            ..packing(4, 1)
+        };
+        let mut ready = ready([urgent(0), urgent(1), packing(2, 9)]);
+        let batches = [ready.take(ALL).unwrap(), ready.take(ALL).unwrap()];
+        assert_eq!(batches.each_ref().map(|it| it.steps[0]), [0, 1]);
+        assert_eq!(taken(&mut ready), None);
+        ready.ended(&batches[0]);
+        assert_eq!(taken(&mut ready), None);
+        ready.push(script.clone());
+        assert_eq!(taken(&mut ready), Some(vec![4]), "the tree was there first");
+        ready.ended(&batches[1]);
+        let base = Candidate {
+            class: URGENT,
+            ..script
+        };
+        ready.push(base);
+        assert_eq!(taken(&mut ready), Some(vec![4]));
+        assert_eq!(taken(&mut ready), Some(vec![2]), "scripts need one core");
     }
 
     #[test]

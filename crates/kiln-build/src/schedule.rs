@@ -19,7 +19,7 @@ use crate::{
     error::BuildError,
     event::Event,
     goals::{Goal, Goals, Setback},
-    ready::{Batch, Candidate, Ready},
+    ready::{Awaited, Batch, Candidate, Ready, is_script},
     shared::{Alarm, Shared, State},
     transfer::Transfer,
 };
@@ -133,7 +133,15 @@ impl Run<'_> {
     }
 
     fn candidate(&self, step: usize, dependents: &[Vec<usize>]) -> Candidate {
-        Candidate::new(step, &self.plan.steps[step], !dependents[step].is_empty())
+        let mut waiting = dependents[step].iter().map(|&it| &self.plan.steps[it]);
+        let awaited = if dependents[step].is_empty() {
+            Awaited::No
+        } else if waiting.any(is_script) {
+            Awaited::ByScripts
+        } else {
+            Awaited::BySteps
+        };
+        Candidate::new(step, &self.plan.steps[step], awaited)
     }
 
     /// A file that these steps read is there.
