@@ -143,7 +143,7 @@ fn a_download_reads_the_page_of_a_project_once_for_all_its_files() {
         entry("a-2.whl", &other),
     ];
     let page = format!(r#"{{"files":[{}]}}"#, entries.join(","));
-    let served = BTreeMap::from([
+    let files = BTreeMap::from([
         (WHEEL_PATH, bytes.clone()),
         ("/files/a-2.whl", other.clone()),
     ]);
@@ -151,7 +151,7 @@ fn a_download_reads_the_page_of_a_project_once_for_all_its_files() {
         "/simple/a/" => {
             Reply::ok(page.as_bytes()).header("content-type", "application/vnd.pypi.simple.v1+json")
         }
-        path => match served.get(path) {
+        path => match files.get(path) {
             Some(bytes) => Reply::file(request, bytes),
             None => Reply::status(404),
         },
