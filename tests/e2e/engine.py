@@ -1,11 +1,13 @@
 """Docker as a user would type it; what a test starts there is gone when the test is over."""
 
 import contextlib
+import fcntl
 import json
 import subprocess
 import urllib.error
 import urllib.request
 
+import harness
 import waiting
 
 # Proxies of the machine have no part in talking to a container.
@@ -31,14 +33,40 @@ def docker(*arguments, check=True, **options):
 def load(kiln, image, cleanup):
     """Hands an image of kiln's store to docker; gives its reference.
 
-    It is removed again through `cleanup`, unless docker had it before.
+    It is removed again through `cleanup`, unless docker had it before this run, by whoever of the tests that run
+    side by side is the last to use it.
     """
     name = kiln.json("inspect", image)[0]["image"]
-    known = docker("image", "ls", "--quiet", "--filter", f"reference=*/*:{name}").stdout
-    reference = kiln.run("load", "docker", image).stdout.strip()
-    if not known:
-        cleanup(docker, "image", "rm", "--force", reference)
+    with users(name) as counted:
+        known = docker("image", "ls", "--quiet", "--filter", f"reference=*/*:{name}").stdout
+        reference = kiln.run("load", "docker", image).stdout.strip()
+        if known and not counted:
+            return reference
+        counted.append(reference)
+    cleanup(unload, name)
     return reference
+
+
+def unload(name):
+    with users(name) as counted:
+        reference = counted.pop()
+        if not counted:
+            docker("image", "rm", "--force", reference)
+
+
+@contextlib.contextmanager
+def users(name):
+    """One reference for each test that uses an image, in any process of this run, while nobody else changes that."""
+    directory = harness.WORK / "engine"
+    directory.mkdir(exist_ok=True)
+    with open(directory / name, "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        counted = file.read().splitlines()
+        yield counted
+        file.seek(0)
+        file.truncate()
+        file.writelines(f"{line}\n" for line in counted)
 
 
 def volume(test):
