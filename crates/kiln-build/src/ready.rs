@@ -144,8 +144,8 @@ pub(crate) struct Ready {
     memory: u64,
     /// Whether one of them runs a compiler.
     compiling: bool,
-    /// How many of them are packing, and scripts wait for it. Packing takes all cores by itself; what else begins meanwhile makes
-    /// the scripts begin later, and when they run there is a core for it.
+    /// How many of them are packing, and scripts wait for it. Packing takes all cores by itself; what else
+    /// begins meanwhile makes the scripts begin later, and when they run there is a core for it.
     urgent: usize,
 }
 

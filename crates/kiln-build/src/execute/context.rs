@@ -71,7 +71,7 @@ impl<'a> Context<'a> {
     }
 
     /// The same layers to run something on, of which there may be no blobs yet. What was run counts only
-    /// if [`Context::layers`] are the same afterwards.
+    /// if [`Context::layers`] are the same afterwards. Those without a blob have no path: they are unpacked.
     pub(crate) fn trees(&self, keys: &[Digest]) -> Result<Vec<LayerBlob>, ExecuteError> {
         keys.iter()
             .map(|key| match (self.unpacked)(key) {
